@@ -1,1 +1,20 @@
-//! See ARCHITECTURE.md.
+//! The metadata proxy: it answers a job container's requests to the instance metadata endpoint, and hands out credentials of the
+//! role that the operator sanctioned for that container, or nothing.
+//!
+//! `caller` holds the words between the two halves: who asks (`attest`, `engine`, `firewall`, `selftest`) and what they get (the rest).
+
+pub mod ambient;
+pub mod attest;
+pub mod audit;
+pub mod caller;
+pub mod config;
+pub mod credentials;
+pub mod engine;
+pub mod firewall;
+pub mod metrics;
+pub mod policy;
+pub mod request;
+pub mod routes;
+pub mod selftest;
+pub mod serve;
+pub mod token;
