@@ -1,0 +1,209 @@
+//! One accepted connection: where it comes from, and its socket, so that an answer can say how far its packets may travel.
+//! It must not know the protocol spoken over it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// How much of a request that never became one is kept for the ledger.
+const TAP_BYTES: usize = 8 * 1024;
+
+/// A shared view of an accepted connection. Cloning does not duplicate the descriptor.
+#[derive(Debug, Clone)]
+pub struct Connection(Arc<Accepted>);
+
+#[derive(Debug)]
+struct Accepted {
+    stream: Stream,
+    source: String,
+    local: String,
+    local_ip: Option<IpAddr>,
+    over_v6: bool,
+    /// What was read since the last request was understood.
+    tap: Mutex<Vec<u8>>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Connection {
+    pub(crate) fn tcp(stream: TcpStream, source: SocketAddr) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        Ok(Self(Arc::new(Accepted {
+            source: canonical(source).to_string(),
+            local: canonical(local).to_string(),
+            local_ip: Some(canonical(local).ip()),
+            over_v6: local.is_ipv6(),
+            stream: Stream::Tcp(stream),
+            tap: Mutex::default(),
+        })))
+    }
+
+    pub(crate) fn unix(stream: UnixStream, path: &str) -> Self {
+        Self(Arc::new(Accepted {
+            stream: Stream::Unix(stream),
+            source: "unix".to_owned(),
+            local: format!("unix:{path}"),
+            local_ip: None,
+            over_v6: false,
+            tap: Mutex::default(),
+        }))
+    }
+
+    /// The peer's address and port, an IPv4 one in IPv4 form also on a wildcard listener; `unix` over a Unix socket.
+    pub fn source(&self) -> &str {
+        &self.0.source
+    }
+
+    /// The address and port that the peer reached.
+    pub fn local(&self) -> &str {
+        &self.0.local
+    }
+
+    /// The address that the peer reached, an IPv4 one in IPv4 form; none over a Unix socket.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        self.0.local_ip
+    }
+
+    /// Sets how many hops packets of this connection may travel from now on, retransmits included.
+    ///
+    /// # Errors
+    /// The kernel refused it.
+    pub fn set_hop_limit(&self, hops: u8) -> io::Result<()> {
+        let Stream::Tcp(stream) = &self.0.stream else {
+            return Ok(());
+        };
+        let socket = SockRef::from(stream);
+        if self.0.over_v6 {
+            socket.set_unicast_hops_v6(u32::from(hops))?;
+        }
+        // An IPv4 peer of an IPv6 wildcard listener is bound by IP_TTL, any other IPv6 socket does not mind it.
+        socket.set_ttl_v4(u32::from(hops))
+    }
+
+    /// How many hops packets of this connection may travel; none over a Unix socket.
+    ///
+    /// # Errors
+    /// The kernel refused to say.
+    pub fn hop_limit(&self) -> io::Result<Option<u32>> {
+        let Stream::Tcp(stream) = &self.0.stream else {
+            return Ok(None);
+        };
+        let socket = SockRef::from(stream);
+        let v4_peer = self.0.local_ip.is_some_and(|ip| ip.is_ipv4());
+        if v4_peer {
+            socket.ttl_v4().map(Some)
+        } else {
+            socket.unicast_hops_v6().map(Some)
+        }
+    }
+
+    /// Makes the close of this connection a reset.
+    pub(crate) fn reset_on_close(&self) -> io::Result<()> {
+        match &self.0.stream {
+            Stream::Tcp(stream) => SockRef::from(stream).set_linger(Some(Duration::ZERO)),
+            Stream::Unix(_) => Ok(()),
+        }
+    }
+
+    /// What was read since it was last taken, up to a limit.
+    pub(crate) fn take_tap(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.tap.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn tap(&self, bytes: &[u8]) {
+        let mut tap = self.0.tap.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = TAP_BYTES.saturating_sub(tap.len());
+        tap.extend(bytes.iter().take(room));
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// The byte stream of a connection, as hyper wants it.
+pub(crate) struct Wire(pub(crate) Connection);
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        loop {
+            let read = match &self.0.0.stream {
+                Stream::Tcp(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    stream.try_read_buf(buf)
+                }
+                Stream::Unix(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    stream.try_read_buf(buf)
+                }
+            };
+            match read {
+                Ok(_) => {
+                    self.0.tap(buf.filled().get(before..).unwrap_or_default());
+                    return Poll::Ready(Ok(()));
+                }
+                // Readiness was stale; the next poll registers for the next one.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let written = match &self.0.0.stream {
+                Stream::Tcp(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_write_vectored(bufs)
+                }
+                Stream::Unix(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_write_vectored(bufs)
+                }
+            };
+            match written {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let how = std::net::Shutdown::Write;
+        Poll::Ready(match &self.0.0.stream {
+            Stream::Tcp(stream) => SockRef::from(stream).shutdown(how),
+            Stream::Unix(stream) => SockRef::from(stream).shutdown(how),
+        })
+    }
+}

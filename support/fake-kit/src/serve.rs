@@ -1,0 +1,317 @@
+//! Serving HTTP/1.1 on data listeners, and the control API beside them, until asked to stop. It must not know what is answered.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, StatusCode, Uri, Version};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::connection::{Connection, Wire};
+use crate::listen::{Bound, Listener};
+
+/// Connections served at once; more wait in the listener's queue.
+const MOST_CONNECTIONS: usize = 10_000;
+/// How long a client may take for its headers, and how long an idle connection is kept.
+const HEADER_TIME: Duration = Duration::from_secs(30);
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 256 * 1024;
+/// How long connections may take to end once the stop is asked for.
+const STOP_TIME: Duration = Duration::from_secs(1);
+/// Rest after a failed accept (no descriptors left), so that the loop does not spin.
+const ACCEPT_REST: Duration = Duration::from_millis(20);
+
+/// How a fake wants its wire.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Write header names as `Content-Type`, not `content-type`.
+    pub title_case_headers: bool,
+    /// Serve further requests on a connection. Otherwise it is closed after the first answer.
+    pub keep_alive: bool,
+    /// Longer bodies are answered 413.
+    pub body_limit: usize,
+}
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The target as received, where it could be kept; otherwise as parsed.
+    pub target: String,
+    /// The target as parsed, without a fragment.
+    pub uri: Uri,
+    /// The protocol version.
+    pub version: Version,
+    /// The headers, names in lower case.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// The connection it came over.
+    pub connection: Connection,
+}
+
+/// Bytes that never became a request.
+#[derive(Debug, Clone)]
+pub struct Malformed {
+    /// The connection they came over.
+    pub connection: Connection,
+    /// What was received, up to a limit.
+    pub received: Vec<u8>,
+    /// What was wrong.
+    pub reason: String,
+    /// What was answered; 0 if nothing.
+    pub status: u16,
+}
+
+/// What goes back.
+#[derive(Debug)]
+pub enum Reply {
+    /// An answer.
+    Response(Response<Bytes>),
+    /// A reset of the connection instead.
+    Reset,
+}
+
+/// A fake, as the server sees it.
+pub trait Service: Send + Sync + 'static {
+    /// Answers a request.
+    fn answer(&self, request: Request) -> impl Future<Output = Reply> + Send;
+
+    /// Is told about what was no request.
+    fn malformed(&self, malformed: Malformed);
+}
+
+/// The answer is a reset.
+#[derive(Debug)]
+struct ResetAsked;
+
+impl fmt::Display for ResetAsked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("reset asked for")
+    }
+}
+
+impl std::error::Error for ResetAsked {}
+
+/// Serves until `stop` completes, then ends the connections within a second. Says on `out` where it listens: the data listeners in
+/// their order, then the control listener.
+///
+/// # Errors
+/// `out` cannot be written, or the kernel refuses to name a listener.
+pub async fn run<S: Service>(
+    data: Vec<Bound>,
+    control: Bound,
+    router: axum::Router,
+    service: Arc<S>,
+    options: Options,
+    out: &mut (dyn Write + Send),
+    stop: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    for bound in data.iter().chain([&control]) {
+        writeln!(out, "{}", bound.announcement()?)?;
+    }
+    out.flush()?;
+    let tracker = TaskTracker::new();
+    let stopping = CancellationToken::new();
+    for bound in data {
+        tracker.spawn(accept(
+            bound,
+            Arc::clone(&service),
+            options,
+            tracker.clone(),
+            stopping.clone(),
+        ));
+    }
+    tracker.spawn(serve_control(control, router, stopping.clone()));
+    stop.await;
+    stopping.cancel();
+    tracker.close();
+    if tokio::time::timeout(STOP_TIME, tracker.wait()).await.is_err() {
+        tracing::info!(
+            connections = tracker.len(),
+            "closing connections that did not end in time"
+        );
+    }
+    Ok(())
+}
+
+async fn accept<S: Service>(
+    bound: Bound,
+    service: Arc<S>,
+    options: Options,
+    tracker: TaskTracker,
+    stopping: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            () = stopping.cancelled() => return,
+            accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (place, bound.accept().await)
+            } => accepted,
+        };
+        match accepted {
+            (Ok(place), Ok(connection)) => {
+                let (service, stopping) = (Arc::clone(&service), stopping.clone());
+                tracker.spawn(async move {
+                    serve_connection(connection, service, options, stopping).await;
+                    drop(place);
+                });
+            }
+            (Ok(_), Err(error)) => {
+                tracing::warn!(%error, "cannot accept");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+            (Err(_), _) => return,
+        }
+    }
+}
+
+async fn serve_connection<S: Service>(
+    connection: Connection,
+    service: Arc<S>,
+    options: Options,
+    stopping: CancellationToken,
+) {
+    let answers = service_fn(|request: http::Request<Incoming>| {
+        let (service, connection) = (Arc::clone(&service), connection.clone());
+        async move { answer(request, connection, &*service, options).await }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .title_case_headers(options.title_case_headers)
+        .keep_alive(options.keep_alive)
+        .auto_date_header(false)
+        .half_close(true)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(HEAD_BYTES);
+    let served = builder.serve_connection(TokioIo::new(Wire(connection.clone())), answers);
+    let mut served = std::pin::pin!(served);
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = stopping.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            match tokio::time::timeout(STOP_TIME, served).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    let Err(error) = ended else { return };
+    let status = if error.is_parse() { parse_status(&error) } else { 0 };
+    let received = connection.take_tap();
+    if error.is_parse() || ((error.is_incomplete_message() || error.is_timeout()) && !received.is_empty()) {
+        service.malformed(Malformed {
+            connection: connection.clone(),
+            received,
+            reason: error.to_string(),
+            status,
+        });
+    }
+}
+
+/// What hyper answers by itself to a head that it cannot parse.
+fn parse_status(error: &hyper::Error) -> u16 {
+    if error.is_parse_too_large() { 431 } else { 400 }
+}
+
+async fn answer<S: Service>(
+    request: http::Request<Incoming>,
+    connection: Connection,
+    service: &S,
+    options: Options,
+) -> Result<Response<Full<Bytes>>, ResetAsked> {
+    let (head, body) = request.into_parts();
+    let received = connection.take_tap();
+    let body = match Limited::new(body, options.body_limit).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => {
+            let too_long = error.is::<http_body_util::LengthLimitError>();
+            let status = if too_long {
+                StatusCode::PAYLOAD_TOO_LARGE
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            let reason = format!("body: {error}");
+            service.malformed(Malformed {
+                connection,
+                received,
+                reason,
+                status: status.as_u16(),
+            });
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = status;
+            response
+                .headers_mut()
+                .insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+            return Ok(response);
+        }
+    };
+    let request = Request {
+        target: raw_target(&received, &head).unwrap_or_else(|| head.uri.to_string()),
+        method: head.method,
+        uri: head.uri,
+        version: head.version,
+        headers: head.headers,
+        body,
+        connection: connection.clone(),
+    };
+    match service.answer(request).await {
+        Reply::Response(response) => Ok(response.map(Full::new)),
+        Reply::Reset => {
+            if let Err(error) = connection.reset_on_close() {
+                tracing::warn!(%error, "the connection will be closed, not reset");
+            }
+            Err(ResetAsked)
+        }
+    }
+}
+
+/// The target between method and version of the first line received, if that line is this request's. A parsed target lacks its
+/// fragment, and the ledger must show what was sent.
+fn raw_target(received: &[u8], head: &http::request::Parts) -> Option<String> {
+    let line = received
+        .split(|byte| *byte == b'\n')
+        .find(|line| !line.trim_ascii().is_empty())?;
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let rest = line.strip_prefix(head.method.as_str().as_bytes())?.strip_prefix(b" ")?;
+    let end = rest.iter().rposition(|byte| *byte == b' ')?;
+    let target = rest.get(..end)?;
+    let parsed = head.uri.path_and_query().map_or("", |target| target.as_str());
+    let same = target
+        .windows(parsed.len().max(1))
+        .any(|part| part == parsed.as_bytes())
+        || parsed.len() <= 1;
+    same.then(|| String::from_utf8_lossy(target).into_owned())
+}
+
+async fn serve_control(control: Bound, router: axum::Router, stopping: CancellationToken) {
+    // Long polls outlive the wish to stop; the caller bounds the wait.
+    let served = match control.0 {
+        Listener::Tcp(listener) => {
+            axum::serve(listener, router)
+                .with_graceful_shutdown(stopping.cancelled_owned())
+                .await
+        }
+        Listener::Unix(listener, _file) => {
+            axum::serve(listener, router)
+                .with_graceful_shutdown(stopping.cancelled_owned())
+                .await
+        }
+    };
+    if let Err(error) = served {
+        tracing::error!(%error, "the control API ended");
+    }
+}
