@@ -61,6 +61,8 @@ pub enum Unattested {
     AnotherSocket,
     /// The cgroup belongs to no container that the engine runs, or to one that has ended (rules A2, A5).
     NotRunning,
+    /// Two containers hold a socket of these addresses and ports: neither is believed (overlapping networks).
+    Ambiguous,
     /// The owning container's network namespace or pid changed while we looked (rule A5).
     Raced,
     /// The engine did not answer, or not in time.
@@ -79,6 +81,7 @@ impl Unattested {
             Self::NoCgroup => "no-cgroup",
             Self::AnotherSocket => "another-socket",
             Self::NotRunning => "not-running",
+            Self::Ambiguous => "ambiguous",
             Self::Raced => "raced",
             Self::EngineUnavailable => "engine-unavailable",
         }

@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Which container's process opened a connection, proven by the kernel at this moment. It knows no role and no request: what it gives
+//! to the rest is in `caller`.
+//!
+//! An address, an event or a listing tells where to look. What counts is the answer of `NETLINK_SOCK_DIAG` in the container's network
+//! namespace (`sock_diag`), judged (`judge`), tied to the cgroup of a container that lives (`cgroup`, `process`, `run`).
+
+mod accepted;
+mod addresses;
+pub mod cgroup;
+pub(crate) mod conntrack;
+mod index;
+pub mod judge;
+mod kernel;
+mod namespace;
+mod netlink;
+pub mod process;
+mod readiness;
+mod registry;
+mod run;
+pub mod sock_diag;
+
+pub use accepted::connection;
+pub use kernel::{KernelAttestor, Pin, StartError};

@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What the Docker engine says: of one container, of an image, of who has an address, and of changes. Every question is bounded in
+//! time. It believes nothing beyond its own words: that a container owns a connection is for `attest` to prove.
+
+mod change;
+mod client;
+mod reading;
+
+pub use change::{Change, Changes};
+pub use client::{Engine, EngineError};
+pub use reading::{Image, Inspected, Listed};

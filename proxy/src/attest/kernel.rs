@@ -1,0 +1,220 @@
+//! The attestor that asks the kernel: which run opened this connection, and does it still hold it? The engine and the peer's address
+//! only say where to look.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::cgroup::Hierarchy;
+use super::conntrack;
+use super::namespace::{Entrance, Found, Namespace};
+use super::registry::Registry;
+use super::run::Run;
+use super::sock_diag::Query;
+use crate::caller::{Attestor, Connection, Facts, Unattested};
+use crate::engine::Engine;
+
+/// How long a connection may wait to be explained: requests arrive before the engine knows their container.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long the first reading of the engine may take: inspecting a container takes a few milliseconds, and there may be a thousand.
+const FIRST_SYNC: Duration = Duration::from_secs(30);
+/// Refreshes at the same time. A peer that nobody knows costs the engine no more than this.
+const REFRESHES: usize = 8;
+
+/// The attestor cannot work on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no cgroup v2 hierarchy.
+    #[error("no cgroup v2 hierarchy is mounted (pure cgroup v1): the kernel cannot tell whose a connection is")]
+    NoCgroup2,
+    /// The thread or its sockets could not be made.
+    #[error("preparing to enter network namespaces")]
+    Io(#[from] std::io::Error),
+    /// The engine could not be read.
+    #[error("the engine's containers and events could not be read within {} s", FIRST_SYNC.as_secs())]
+    Engine,
+}
+
+/// Attests connections by asking the kernel.
+#[derive(Debug, Clone)]
+pub struct KernelAttestor {
+    registry: Arc<Registry>,
+    entrance: Entrance,
+    endpoints: Arc<[SocketAddr]>,
+    refreshes: Arc<tokio::sync::Semaphore>,
+}
+
+impl KernelAttestor {
+    /// Reads the engine once and follows it until `stop`. `endpoints` are the destinations that are not direct connections.
+    ///
+    /// # Errors
+    /// The machine lacks something, or the engine does not answer.
+    pub async fn start(engine: Engine, endpoints: &[SocketAddr], stop: CancellationToken) -> Result<Self, StartError> {
+        let hierarchy = Hierarchy::find(&fs::read_to_string("/proc/self/mountinfo")?).ok_or(StartError::NoCgroup2)?;
+        let registry = Arc::new(Registry::new(engine, hierarchy));
+        let entrance = Entrance::start()?;
+        tokio::spawn(Arc::clone(&registry).follow(stop));
+        let deadline = Instant::now() + FIRST_SYNC;
+        while registry.check_synced().is_err() {
+            if Instant::now() >= deadline {
+                return Err(StartError::Engine);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let refreshes = Arc::new(tokio::sync::Semaphore::new(REFRESHES));
+        Ok(Self { registry, entrance, endpoints: endpoints.into(), refreshes })
+    }
+
+    /// One look, with what is known now.
+    async fn look(&self, connection: &Connection) -> Result<(Arc<Facts>, Pin), Unattested> {
+        let candidates = self.registry.index().candidates(connection.client.ip());
+        let mut seen: Vec<u64> = Vec::new();
+        let mut refusal = Unattested::UnknownAddress;
+        let mut found: Option<(Arc<Namespace>, Found)> = None;
+        for candidate in candidates {
+            if seen.contains(&candidate.network()) {
+                continue;
+            }
+            seen.push(candidate.network());
+            let namespace = match candidate.namespace(&self.entrance).await {
+                Ok(namespace) => namespace,
+                Err(other) => {
+                    refusal = other;
+                    continue;
+                }
+            };
+            match namespace.find(connection) {
+                Ok(_) if found.is_some() => return Err(Unattested::Ambiguous),
+                Ok(one) => found = Some((namespace, one)),
+                // The address is not there now: open the sockets anew the next time, in case our view of it was withdrawn.
+                Err(Unattested::UnknownAddress) => candidate.forget_namespace(),
+                Err(other) => refusal = other,
+            }
+        }
+        let (namespace, found) = found.ok_or(refusal)?;
+        let run = self.owner(&namespace, found.proof.cgroup_id).await?;
+        run.check()?;
+        let facts = Arc::clone(&run.facts);
+        let cgroup_id = found.proof.cgroup_id;
+        let Found { query, address, .. } = found;
+        let pin = Pin { registry: Arc::clone(&self.registry), run, namespace, query, cgroup_id, address };
+        Ok((facts, pin))
+    }
+
+    /// The run to which a cgroup belongs: its own, or one below its own (rule A6). It must live in the namespace where the socket is.
+    async fn owner(&self, namespace: &Namespace, cgroup_id: u64) -> Result<Arc<Run>, Unattested> {
+        for is_second_look in [false, true] {
+            if is_second_look {
+                let _permit = self.refreshes.acquire().await.map_err(|_| Unattested::Raced)?;
+                self.registry.refresh_sharers().await?;
+            }
+            let owner = self.registry.index().owner(cgroup_id);
+            if let Some(run) = owner {
+                return if run.network() == namespace.number { Ok(run) } else { Err(Unattested::Raced) };
+            }
+            let inhabitants = self.registry.index().inhabitants(namespace.number);
+            let searched = tokio::task::spawn_blocking(move || {
+                inhabitants.into_iter().find(|run| run.contains(cgroup_id))
+            });
+            if let Some(run) = searched.await.map_err(|_| Unattested::Raced)? {
+                let outermost = self.registry.index().owner(run.facts.run.cgroup_id);
+                return outermost.ok_or(Unattested::NotRunning);
+            }
+        }
+        Err(Unattested::NotRunning)
+    }
+}
+
+impl Attestor for KernelAttestor {
+    type Pin = Pin;
+
+    async fn attest(&self, connection: &Connection) -> Result<(Arc<Facts>, Pin), Unattested> {
+        if !self.endpoints.contains(&connection.original_destination) {
+            return Err(Unattested::DirectConnection);
+        }
+        self.registry.check_synced()?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut looked_again = false;
+        loop {
+            let refusal = match self.look(connection).await {
+                Ok(attested) => return Ok(attested),
+                Err(refusal) => refusal,
+            };
+            if !is_worth_another_look(refusal, looked_again) || Instant::now() >= deadline {
+                return Err(refusal);
+            }
+            if looked_again {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let refreshed = tokio::time::timeout_at(deadline, async {
+                let _permit = self.refreshes.acquire().await.map_err(|_| Unattested::Raced)?;
+                self.registry.refresh_address(connection.client.ip()).await
+            });
+            match refreshed.await {
+                Ok(refreshed) => refreshed?,
+                Err(_) => return Err(refusal),
+            }
+            looked_again = true;
+        }
+    }
+
+    fn confirm(&self, pin: &Pin) -> Result<(), Unattested> {
+        pin.confirm()
+    }
+
+    async fn ended(&self, pin: &Pin) {
+        tokio::select! {
+            () = pin.address.cancelled() => {}
+            () = pin.run.ended().cancelled() => {}
+        }
+        // What the kernel still translates for this connection must not serve the next owner of the address (rule A4). Failing that,
+        // the entry ends by itself: nothing is retransmitted once the connection is reset.
+        let _ = conntrack::forget(pin.query.local, pin.query.remote);
+    }
+}
+
+/// Whether asking the engine again may explain a connection that one look did not.
+const fn is_worth_another_look(refusal: Unattested, looked_again: bool) -> bool {
+    match refusal {
+        // The engine may not know yet.
+        Unattested::UnknownAddress | Unattested::NotRunning | Unattested::Raced => true,
+        // The address may have moved to another container: look once there, and not again.
+        Unattested::NoSuchSocket | Unattested::NotEstablished | Unattested::Orphaned => !looked_again,
+        Unattested::DirectConnection
+        | Unattested::NoCgroup
+        | Unattested::AnotherSocket
+        | Unattested::Ambiguous
+        | Unattested::EngineUnavailable => false,
+    }
+}
+
+/// A socket that was pinned when its connection was accepted.
+#[derive(Debug)]
+pub struct Pin {
+    registry: Arc<Registry>,
+    run: Arc<Run>,
+    namespace: Arc<Namespace>,
+    query: Query,
+    cgroup_id: u64,
+    address: CancellationToken,
+}
+
+impl Pin {
+    fn confirm(&self) -> Result<(), Unattested> {
+        self.registry.check_synced()?;
+        let proof = self.namespace.judge(&self.query)?;
+        if proof.cgroup_id != self.cgroup_id {
+            return Err(Unattested::AnotherSocket);
+        }
+        self.run.check()?;
+        // Last, so that an address which went while we asked is noticed.
+        self.namespace.refresh();
+        if self.address.is_cancelled() { Err(Unattested::NotRunning) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,258 @@
+//! The runs that the engine has told of and the kernel has confirmed: how they get in, and how they leave.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+
+use super::cgroup::Hierarchy;
+use super::index::{Index, Place};
+use super::run::{Body, Run};
+use crate::caller::{self, Facts, Unattested};
+use crate::engine::{Change, Engine, EngineError};
+
+/// Containers inspected at the same time when everything is read again.
+const ADMISSIONS: usize = 4;
+/// The list of containers is compared with what is known this often, in case an event was lost.
+const RECONCILE: Duration = Duration::from_secs(30);
+/// Between two tries to reach an engine that went away.
+const RECONNECT: Duration = Duration::from_millis(200);
+
+#[derive(Debug)]
+pub(crate) struct Registry {
+    engine: Engine,
+    hierarchy: Hierarchy,
+    index: Mutex<Index<Arc<Run>>>,
+    /// Whether the engine's events are being followed. Without them nothing is attested (rule A4).
+    is_synced: AtomicBool,
+}
+
+impl Registry {
+    pub(crate) fn new(engine: Engine, hierarchy: Hierarchy) -> Self {
+        Self { engine, hierarchy, index: Mutex::default(), is_synced: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn index(&self) -> MutexGuard<'_, Index<Arc<Run>>> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn check_synced(&self) -> Result<(), Unattested> {
+        if self.is_synced.load(Ordering::Acquire) { Ok(()) } else { Err(Unattested::EngineUnavailable) }
+    }
+
+    /// Learns of the containers that have the address now.
+    pub(crate) async fn refresh_address(self: &Arc<Self>, address: IpAddr) -> Result<(), Unattested> {
+        for container in self.engine.owners(address).await.map_err(unavailable)? {
+            ignore_race(self.admit(&container).await)?;
+        }
+        Ok(())
+    }
+
+    /// Learns of the containers that use another container's network: no address leads to them.
+    pub(crate) async fn refresh_sharers(self: &Arc<Self>) -> Result<(), Unattested> {
+        let listed = self.engine.running().await.map_err(unavailable)?;
+        for container in listed.iter().filter(|container| container.shares_network) {
+            if self.index().latest(&container.id).is_none() {
+                ignore_race(self.admit(&container.id).await)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a container in: what the engine says and what the kernel shows must agree, before and after (rule A5).
+    pub(crate) async fn admit(self: &Arc<Self>, container: &str) -> Result<Arc<Run>, Unattested> {
+        let first = self.engine.inspect(container).await.map_err(unavailable)?.ok_or(Unattested::NotRunning)?;
+        if !first.is_running || first.pid == 0 {
+            return Err(Unattested::NotRunning);
+        }
+        let known = self.index().run(&first.id, &first.started_at);
+        if let Some(run) = known
+            && run.check().is_ok()
+        {
+            self.index().move_to(&first.id, first.addresses);
+            return Ok(run);
+        }
+        let body = Body::open(&self.hierarchy, &first.id, first.pid)?;
+        let image = self.engine.image(&first.image_id).await.map_err(unavailable)?;
+        let second = self.engine.inspect(container).await.map_err(unavailable)?.ok_or(Unattested::NotRunning)?;
+        if !first.is_same_run(&second) {
+            return Err(Unattested::Raced);
+        }
+        let place = Place {
+            container: second.id.clone(),
+            started_at: second.started_at.clone(),
+            cgroup_id: body.cgroup_id,
+            ancestors: body.ancestors.clone(),
+            namespace: body.network,
+            addresses: second.addresses,
+        };
+        let facts = Facts {
+            run: caller::Run { container_id: second.id, started_at: second.started_at, cgroup_id: body.cgroup_id },
+            labels: second.labels,
+            env: second.env,
+            image_env: image.env,
+            image_id: second.image_id,
+            repo_digests: image.repo_digests,
+        };
+        let run = Arc::new(Run::new(Arc::new(facts), body));
+        run.check()?;
+        self.insert(place, run)
+    }
+
+    fn insert(self: &Arc<Self>, place: Place, run: Arc<Run>) -> Result<Arc<Run>, Unattested> {
+        let (container, cgroup_id) = (place.container.clone(), place.cgroup_id);
+        let displaced = {
+            let mut index = self.index();
+            // Somebody else has taken the same run in meanwhile: connections are bound to theirs.
+            if let Some(known) = index.run(&container, &place.started_at)
+                && known.check().is_ok()
+            {
+                index.move_to(&container, place.addresses);
+                return Ok(known);
+            }
+            index.insert(place, Arc::clone(&run))
+        };
+        if let Some(displaced) = displaced {
+            displaced.end();
+        }
+        let ended = run.watch().map_err(|_| Unattested::Raced)?;
+        let (registry, over) = (Arc::downgrade(self), run.ended().clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = ended => {}
+                () = over.cancelled() => {}
+            }
+            if let Some(registry) = registry.upgrade() {
+                let removed = registry.index().remove_run(&container, cgroup_id);
+                if let Some(run) = removed {
+                    run.end();
+                }
+            }
+        });
+        Ok(run)
+    }
+
+    /// Applies one change that the engine told.
+    async fn apply(self: &Arc<Self>, change: Change) {
+        match change {
+            Change::Arrived { container } => {
+                let registry = Arc::clone(self);
+                // Inspecting waits for the start to be complete; later events must not wait for that.
+                tokio::spawn(async move { registry.admit(&container).await.map(drop) });
+            }
+            Change::Ended { container } => {
+                let latest = self.index().latest(&container);
+                if let Some(run) = latest
+                    && run.check().is_err()
+                {
+                    self.index().remove_run(&container, run.facts.run.cgroup_id);
+                    run.end();
+                }
+            }
+            Change::Disconnected { container } => {
+                let latest = self.index().latest(&container);
+                if let Some(run) = latest {
+                    self.index().move_to(&container, Vec::new());
+                    run.forget_namespace();
+                    let registry = Arc::clone(self);
+                    tokio::spawn(async move { registry.admit(&container).await.map(drop) });
+                }
+            }
+        }
+    }
+
+    /// Reads everything again: what runs is taken in, and what does not is dropped.
+    async fn resync(self: &Arc<Self>) -> Result<(), EngineError> {
+        let running = self.engine.running().await?;
+        for container in self.index().containers() {
+            if !running.iter().any(|listed| listed.id == container) {
+                let latest = self.index().latest(&container);
+                // The list lags behind the start of a container, so it alone ends nothing that lives.
+                if let Some(run) = latest
+                    && run.check().is_err()
+                {
+                    self.index().remove(&container);
+                    run.end();
+                }
+            }
+        }
+        let admissions = running.into_iter().map(|listed| {
+            let registry = Arc::clone(self);
+            async move { registry.admit(&listed.id).await.map(drop) }
+        });
+        stream::iter(admissions).buffer_unordered(ADMISSIONS).for_each(|_| std::future::ready(())).await;
+        Ok(())
+    }
+
+    /// Follows the engine until `stop`. `EngineUnavailable` is the answer to everybody whenever this is not in step.
+    pub(crate) async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.follow_once() => {}
+            }
+            self.is_synced.store(false, Ordering::Release);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(RECONNECT) => {}
+            }
+        }
+    }
+
+    async fn follow_once(self: &Arc<Self>) {
+        let mut changes = self.engine.changes();
+        let mut pending = Vec::new();
+        {
+            let resync = self.resync();
+            tokio::pin!(resync);
+            loop {
+                tokio::select! {
+                    // The stream first: it must be open before the list is asked for.
+                    biased;
+                    change = changes.next() => match change {
+                        Some(change) => pending.push(change),
+                        None => return,
+                    },
+                    synced = &mut resync => match synced {
+                        Ok(()) => break,
+                        Err(error) => {
+                            tracing::warn!(%error, "the engine cannot be read; nothing is attested until it can");
+                            return;
+                        }
+                    },
+                }
+            }
+        }
+        for change in pending {
+            self.apply(change).await;
+        }
+        self.is_synced.store(true, Ordering::Release);
+        let mut reconcile = tokio::time::interval(RECONCILE);
+        reconcile.reset();
+        loop {
+            tokio::select! {
+                change = changes.next() => match change {
+                    Some(change) => self.apply(change).await,
+                    None => return,
+                },
+                _ = reconcile.tick() => if self.resync().await.is_err() { return },
+            }
+        }
+    }
+}
+
+pub(crate) fn unavailable(error: EngineError) -> Unattested {
+    tracing::warn!(%error, "the engine did not help to attest a connection");
+    Unattested::EngineUnavailable
+}
+
+/// A container that came and went while we looked is nobody; an engine that does not answer is a reason to stop.
+fn ignore_race(admitted: Result<Arc<Run>, Unattested>) -> Result<(), Unattested> {
+    match admitted {
+        Err(Unattested::EngineUnavailable) => Err(Unattested::EngineUnavailable),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,153 @@
+//! The connection to the engine: one question, one answer, bounded in time.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error as ApiError;
+use bollard::query_parameters::{
+    EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions, ListNetworksOptions,
+};
+
+use super::change::Changes;
+use super::reading::{Image, Inspected, Listed, may_hold, owners};
+
+/// How long one question may take. Inspecting a container that is being started waits until it is.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// What bollard allows a connection, in seconds; our own limit is the shorter one.
+const TRANSPORT_SECONDS: u64 = 30;
+
+/// The engine did not answer, or not usefully.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Refused, or the transport failed.
+    #[error("the engine failed while {doing}")]
+    Api {
+        /// What was asked of it.
+        doing: &'static str,
+        /// bollard's own account.
+        #[source]
+        source: Box<ApiError>,
+    },
+    /// No answer in time.
+    #[error("the engine did not answer within {} s while {doing}", PATIENCE.as_secs())]
+    TimedOut {
+        /// What was asked of it.
+        doing: &'static str,
+    },
+    /// An answer without the fields that it must have.
+    #[error("the engine's answer lacks what is needed while {doing}")]
+    Incomplete {
+        /// What was asked of it.
+        doing: &'static str,
+    },
+    /// The address of the engine is none that is spoken here.
+    #[error("the engine's socket {socket:?} is not of the form unix:///path")]
+    Socket {
+        /// As configured.
+        socket: String,
+    },
+}
+
+/// A client of one Docker engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    docker: Docker,
+}
+
+impl Engine {
+    /// Connects over a Unix socket (`unix:///var/run/docker.sock`) and agrees on an API version.
+    ///
+    /// # Errors
+    /// No engine answers there.
+    pub async fn connect(socket: &str) -> Result<Self, EngineError> {
+        let doing = "connecting";
+        if !socket.strip_prefix("unix://").is_some_and(|path| path.starts_with('/')) {
+            return Err(EngineError::Socket { socket: socket.to_owned() });
+        }
+        let docker = Docker::connect_with_unix(socket, TRANSPORT_SECONDS, bollard::API_DEFAULT_VERSION)
+            .map_err(|source| EngineError::Api { doing, source: Box::new(source) })?;
+        let docker = within(doing, docker.negotiate_version()).await?;
+        Ok(Self { docker })
+    }
+
+    /// The client itself, for what only the self-test does.
+    #[must_use]
+    pub(crate) const fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// One container; None if there is none of that id.
+    ///
+    /// # Errors
+    /// No usable answer.
+    pub async fn inspect(&self, container: &str) -> Result<Option<Inspected>, EngineError> {
+        let doing = "inspecting a container";
+        let answer = within(doing, self.docker.inspect_container(container, None::<InspectContainerOptions>)).await;
+        match answer {
+            Ok(answer) => Inspected::read(answer).map(Some).ok_or(EngineError::Incomplete { doing }),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One image.
+    ///
+    /// # Errors
+    /// No usable answer, or no such image.
+    pub async fn image(&self, id: &str) -> Result<Image, EngineError> {
+        within("inspecting an image", self.docker.inspect_image(id)).await.map(Image::read)
+    }
+
+    /// The containers that run.
+    ///
+    /// # Errors
+    /// No usable answer.
+    pub async fn running(&self) -> Result<Vec<Listed>, EngineError> {
+        let answer = within("listing containers", self.docker.list_containers(None::<ListContainersOptions>)).await?;
+        Ok(answer.into_iter().filter_map(Listed::read).collect())
+    }
+
+    /// The containers to which a network has given the address. Networks know it before the list of containers does.
+    ///
+    /// # Errors
+    /// No usable answer.
+    pub async fn owners(&self, address: IpAddr) -> Result<Vec<String>, EngineError> {
+        let networks = within("listing networks", self.docker.list_networks(None::<ListNetworksOptions>)).await?;
+        let mut found = Vec::new();
+        for network in networks.iter().filter(|network| may_hold(network, address)) {
+            let Some(id) = &network.id else { continue };
+            match within("inspecting a network", self.docker.inspect_network(id, None)).await {
+                Ok(answer) => found.extend(owners(&answer, address)),
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        let filters = std::collections::HashMap::from([("type", vec!["container", "network"])]);
+        let options = EventsOptionsBuilder::default().filters(&filters).build();
+        Changes::new(self.docker.events(Some(options)))
+    }
+}
+
+/// Bounds one question in time.
+pub(crate) async fn within<T>(
+    doing: &'static str,
+    answer: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, EngineError> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(source)) => Err(EngineError::Api { doing, source: Box::new(source) }),
+        Err(_) => Err(EngineError::TimedOut { doing }),
+    }
+}
+
+fn is_missing(error: &EngineError) -> bool {
+    matches!(error, EngineError::Api { source, .. }
+        if matches!(**source, ApiError::DockerResponseServerError { status_code: 404, .. }))
+}
