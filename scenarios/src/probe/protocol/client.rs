@@ -1,0 +1,123 @@
+//! Operations of clients: HTTP, the metadata flow, the SDK. Pure data.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Connect, End};
+use crate::probe::bytes::Base64;
+
+/// `http`: an ordinary HTTP/1.1 request without redirects or proxies.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// The method, as sent.
+    pub method: String,
+    /// `http://HOST[:PORT]/PATH`; the path is sent exactly as given.
+    pub url: String,
+    /// Headers in order, beside `Host` and `Connection: close` where these are not among them.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The body; `Content-Length` is added where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Base64>,
+    /// How long the connect may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_ms: Option<u64>,
+    /// How long reading may take altogether.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_ms: Option<u64>,
+}
+
+/// What an HTTP request brought.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpAnswer {
+    /// How the connect ended.
+    pub connect: Connect,
+    /// The status, where a complete response head arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The response's headers in order.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The body, decoded from chunks.
+    #[serde(default)]
+    pub body: Base64,
+    /// Every byte received.
+    #[serde(default)]
+    pub raw: Base64,
+    /// Why reading stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
+}
+
+/// `imds`: token, list, credentials.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Imds {
+    /// 1 sends no token, 2 fetches one first.
+    pub version: u8,
+    /// `169.254.169.254` where absent; `[fd00:ec2::254]`, or another, with or without port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The role to ask for; the first listed where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// How long each connect may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_ms: Option<u64>,
+    /// How long each read may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_ms: Option<u64>,
+}
+
+/// The steps that were taken: it stops at the first that brings nothing to go on with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImdsAnswer {
+    /// `token`, `list`, `credentials`, as far as it went.
+    pub steps: Vec<ImdsStep>,
+}
+
+/// One request of the metadata flow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImdsStep {
+    /// `token`, `list` or `credentials`.
+    pub name: String,
+    /// What it brought.
+    #[serde(flatten)]
+    pub answer: HttpAnswer,
+}
+
+/// `sdk`: no options, since the chain is unmodified.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sdk {}
+
+/// What the SDK found and what STS said of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SdkAnswer {
+    /// The credentials, without the secret key.
+    pub credentials: SdkCredentials,
+    /// The answer of `GetCallerIdentity`.
+    pub identity: SdkIdentity,
+}
+
+/// What identifies credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SdkCredentials {
+    /// The access key id.
+    pub access_key_id: String,
+    /// The session token, which carries the fake's provenance.
+    pub session_token: Option<String>,
+    /// Seconds since 1970 at which they end.
+    pub expires: Option<u64>,
+}
+
+/// Whom STS takes the caller for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SdkIdentity {
+    /// The ARN.
+    pub arn: String,
+    /// The account.
+    pub account: String,
+    /// The unique id.
+    pub user_id: String,
+}

@@ -1,0 +1,60 @@
+//! The real AWS SDK as a job would use it: the default chain, unmodified, and `GetCallerIdentity`.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use aws_config::BehaviorVersion;
+use aws_credential_types::provider::ProvideCredentials as _;
+use aws_sdk_sts::error::DisplayErrorContext;
+
+use super::protocol::{Failure, FailureKind, MAX_MS, SdkAnswer, SdkCredentials, SdkIdentity};
+
+/// Asks for credentials and then STS for whose they are. Region and endpoints come from the environment, as in any job.
+pub(super) async fn identify() -> Result<SdkAnswer, Failure> {
+    let asking = Box::pin(ask());
+    tokio::time::timeout(Duration::from_millis(MAX_MS), asking)
+        .await
+        .unwrap_or_else(|_| {
+            Err(Failure {
+                kind: FailureKind::Credentials,
+                message: format!("the SDK did not finish within {MAX_MS} ms"),
+            })
+        })
+}
+
+async fn ask() -> Result<SdkAnswer, Failure> {
+    let credentials_failure = |message: String| Failure {
+        kind: FailureKind::Credentials,
+        message,
+    };
+    let config = aws_config::defaults(BehaviorVersion::latest()).load().await;
+    let provider = config
+        .credentials_provider()
+        .ok_or_else(|| credentials_failure("the chain has no provider".to_owned()))?;
+    let credentials = provider
+        .provide_credentials()
+        .await
+        .map_err(|error| credentials_failure(DisplayErrorContext(&error).to_string()))?;
+    let identity = aws_sdk_sts::Client::new(&config)
+        .get_caller_identity()
+        .send()
+        .await
+        .map_err(|error| Failure {
+            kind: FailureKind::Sts,
+            message: DisplayErrorContext(&error).to_string(),
+        })?;
+    Ok(SdkAnswer {
+        credentials: SdkCredentials {
+            access_key_id: credentials.access_key_id().to_owned(),
+            session_token: credentials.session_token().map(str::to_owned),
+            expires: credentials
+                .expiry()
+                .and_then(|expiry| expiry.duration_since(UNIX_EPOCH).ok())
+                .map(|since| since.as_secs()),
+        },
+        identity: SdkIdentity {
+            arn: identity.arn().unwrap_or_default().to_owned(),
+            account: identity.account().unwrap_or_default().to_owned(),
+            user_id: identity.user_id().unwrap_or_default().to_owned(),
+        },
+    })
+}
