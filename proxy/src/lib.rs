@@ -4,6 +4,7 @@
 //! `caller` holds the words between the two halves: who asks (`attest`, `engine`, `firewall`, `selftest`) and what they get (the rest).
 
 pub mod ambient;
+pub mod answer;
 pub mod attest;
 pub mod audit;
 pub mod caller;
@@ -13,6 +14,7 @@ pub mod engine;
 pub mod firewall;
 pub mod metrics;
 pub mod policy;
+pub mod refusal;
 pub mod request;
 pub mod routes;
 pub mod selftest;

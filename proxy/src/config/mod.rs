@@ -1,1 +1,257 @@
-//! Placeholder.
+//! The operator's configuration: `metadata-proxy.toml` as values that can be relied upon. Reads no file and no environment itself.
+
+mod fault;
+mod names;
+mod read;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use fault::{Fault, Faults};
+pub use names::{
+    Account, ExternalId, Home, Host, Image, NameFault, Partition, Ref, Region, Role, Runner, is_role_character,
+    parse_number,
+};
+
+/// AWS gives at most one hour to a session that a role's session assumed (role chaining), and an instance profile is such a session.
+pub const CHAINED_SESSION_SECONDS: u32 = 3600;
+
+/// Settings of the environment. They fill what the file leaves open and override nothing that it states.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// `DOCKER_HOST`
+    pub docker_host: Option<String>,
+    /// `AWS_ENDPOINT_URL_STS`
+    pub sts_endpoint: Option<String>,
+    /// `AWS_REGION`
+    pub region: Option<String>,
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[engine]`
+    pub engine: Engine,
+    /// `[aws]`
+    pub aws: Aws,
+    /// `[imds]`
+    pub imds: Imds,
+    /// `[firewall]`
+    pub firewall: Firewall,
+    /// `[attestation]`
+    pub attestation: Attestation,
+    /// `[audit]`
+    pub audit: Audit,
+    /// `[[rule]]`, in the file's order. No two with different outcomes can provably match one container.
+    pub rules: Vec<Rule>,
+}
+
+impl Config {
+    /// Reads a configuration. `file` is only a name for the faults.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    pub fn read(file: &str, text: &str, environment: &Environment) -> Result<Self, Faults> {
+        read::read(file, text, environment)
+    }
+
+    /// What an operator should know although it is no fault.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.aws.session_seconds > CHAINED_SESSION_SECONDS {
+            warnings.push(format!(
+                "aws.session_seconds is {}: with base credentials of an instance profile AWS caps a session at {CHAINED_SESSION_SECONDS} \
+                 seconds (role chaining) and refuses longer ones",
+                self.aws.session_seconds
+            ));
+        }
+        if self.aws.session_seconds < 1800 {
+            warnings.push(format!(
+                "aws.session_seconds is {}: credentials will at times be served with less than 15 minutes left, and some SDKs then ask again at every call",
+                self.aws.session_seconds
+            ));
+        }
+        if !self.imds.require_token {
+            warnings.push("imds.require_token is false: a request forged through a job's own server (SSRF) gets credentials".to_owned());
+        }
+        if !self.firewall.manage {
+            warnings.push(
+                "firewall.manage is false: nothing here keeps jobs from the real endpoint; see `firewall plan`".to_owned(),
+            );
+        }
+        if !self.attestation.self_test {
+            warnings.push("attestation.self_test is false: start-up does not prove that callers can be told apart".to_owned());
+        }
+        if self.rules.is_empty() {
+            warnings.push("there is no rule: every container is refused".to_owned());
+        }
+        warnings
+    }
+}
+
+/// Where the proxy listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// The port on every address of the host; the firewall redirects the endpoint to it. 0: any free one.
+    pub port: u16,
+    /// Where metrics are served, if anywhere.
+    pub metrics: Option<MetricsAddress>,
+}
+
+/// A place that no job can reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsAddress {
+    /// A socket file, made with mode 0600.
+    Unix(PathBuf),
+    /// A loopback address.
+    Loopback(SocketAddr),
+}
+
+/// The container engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    /// Path of the engine's socket.
+    pub socket: PathBuf,
+}
+
+/// What every role has in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aws {
+    /// Partition and account of every role.
+    pub home: Home,
+    /// The region of the STS endpoint, and what `placement/region` answers.
+    pub region: Region,
+    /// The STS endpoint; absent: the SDK's regional one.
+    pub sts_endpoint: Option<String>,
+    /// `DurationSeconds` of every session, 900 to 43200.
+    pub session_seconds: u32,
+}
+
+/// How the endpoint behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Imds {
+    /// IMDSv2 only.
+    pub require_token: bool,
+}
+
+/// Who looks after the firewall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Firewall {
+    /// `run` applies and verifies the rules. It never removes them.
+    pub manage: bool,
+}
+
+/// How callers are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attestation {
+    /// A probe container must be attested before the proxy serves.
+    pub self_test: bool,
+}
+
+/// Where decisions are recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audit {
+    /// One JSON object a line on stdout.
+    Stdout,
+    /// The same, appended to a file.
+    File(PathBuf),
+}
+
+/// What a container is to its job: the runner's label `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// The job's script.
+    Build,
+    /// Git, caches and artifacts. It runs the author's code too (`hooks:pre_get_sources_script`).
+    Predefined,
+    /// A service of the job.
+    Service,
+    /// Waits for a service's port.
+    Wait,
+    /// Sets permissions of a cache volume.
+    CacheInit,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Build, Self::Predefined, Self::Service, Self::Wait, Self::CacheInit];
+
+    /// The runner's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Predefined => "predefined",
+            Self::Service => "service",
+            Self::Wait => "wait",
+            Self::CacheInit => "cache-init",
+        }
+    }
+
+    /// Reads the runner's word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One rule of the operator: which containers, and what they get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// For audit and explanation.
+    pub name: String,
+    /// The runner that must have made the container.
+    pub runner: Runner,
+    /// The GitLab server that must have sent the job.
+    pub gitlab: Host,
+    /// The projects, by id.
+    pub projects: BTreeSet<u64>,
+    /// The kinds of container.
+    pub kinds: BTreeSet<Kind>,
+    /// Only these refs; empty: any. Narrows, and grants nothing.
+    pub refs: BTreeSet<Ref>,
+    /// Only these images, by id or digest; empty: any.
+    pub images: BTreeSet<Image>,
+    /// What the container gets when it names no role.
+    pub role: Option<Role>,
+    /// Roles that `IAM_ROLE` may select beside it.
+    pub selectable: BTreeSet<Role>,
+    /// Given to STS with every role of this rule.
+    pub external_id: Option<ExternalId>,
+}
+
+impl Rule {
+    /// Whether some container could match both rules, as far as the rules alone can tell.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        fn meet<T: Ord>(a: &BTreeSet<T>, b: &BTreeSet<T>) -> bool {
+            a.is_empty() || b.is_empty() || !a.is_disjoint(b)
+        }
+        self.runner == other.runner
+            && self.gitlab == other.gitlab
+            && !self.projects.is_disjoint(&other.projects)
+            && !self.kinds.is_disjoint(&other.kinds)
+            && meet(&self.refs, &other.refs)
+            && meet(&self.images, &other.images)
+    }
+
+    /// Whether both rules give a container the same.
+    #[must_use]
+    pub fn has_outcome_of(&self, other: &Self) -> bool {
+        self.role == other.role && self.selectable == other.selectable && self.external_id == other.external_id
+    }
+}

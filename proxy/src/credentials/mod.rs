@@ -1,1 +1,146 @@
-//! Placeholder.
+//! Credentials of a role: what identifies them, what they consist of, and the document that a container reads. Knows no container.
+
+mod cache;
+mod issued;
+mod sts;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::SystemTime;
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+pub use cache::{Cache, CacheEvent, Observe};
+pub use issued::Issued;
+pub(crate) use issued::write_time;
+pub use sts::Sts;
+
+use crate::config::{ExternalId, Role};
+use crate::policy::Grant;
+
+/// All that makes one set of credentials differ from another (P10). The proxy alone sets each of them (P12).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The role.
+    pub role: Role,
+    /// Its external id.
+    pub external_id: Option<ExternalId>,
+    /// The session's name: of one job on one runner.
+    pub session_name: String,
+    /// A session policy that narrows the role.
+    pub policy: Option<String>,
+    /// Session tags.
+    pub tags: Vec<(String, String)>,
+    /// `DurationSeconds`
+    pub duration_seconds: u32,
+}
+
+impl Key {
+    /// The key of what a container was granted.
+    #[must_use]
+    pub fn new(grant: &Grant, duration_seconds: u32) -> Self {
+        Self {
+            role: grant.role.clone(),
+            external_id: grant.external_id.clone(),
+            session_name: grant.session_name.clone(),
+            policy: None,
+            tags: Vec::new(),
+            duration_seconds,
+        }
+    }
+}
+
+/// A text that must not be printed. It is wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes a secret text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text, for the one place that sends it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("**redacted**")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("**redacted**")
+    }
+}
+
+/// What STS answered, not yet checked.
+#[derive(Debug, Clone)]
+pub struct Assumed {
+    /// `AssumedRoleUser.Arn`
+    pub assumed_role_arn: String,
+    /// `Credentials.AccessKeyId`
+    pub access_key_id: String,
+    /// `Credentials.SecretAccessKey`
+    pub secret_access_key: Secret,
+    /// `Credentials.SessionToken`
+    pub session_token: Secret,
+    /// `Credentials.Expiration`
+    pub expires: SystemTime,
+}
+
+/// Why there are no credentials. `as_str` is the metric label and the audit reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Error)]
+#[error("{}", self.as_str())]
+pub enum Failure {
+    /// STS denies the role: its trust policy, or the proxy's own policy.
+    Denied,
+    /// STS asks to come less often.
+    Throttled,
+    /// STS cannot be reached, or the base credentials cannot.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+    /// STS refuses the request for another reason than authorization.
+    Rejected,
+    /// STS failed (5xx), or its answer cannot be read.
+    Broken,
+    /// The answer is of another role or session than was asked for, or has expired.
+    WrongAnswer,
+    /// Too many different sets of credentials are in use.
+    Full,
+}
+
+impl Failure {
+    /// A short fixed word for logs and metric labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "sts-denied",
+            Self::Throttled => "sts-throttled",
+            Self::Unreachable => "sts-unreachable",
+            Self::TimedOut => "sts-timed-out",
+            Self::Rejected => "sts-rejected",
+            Self::Broken => "sts-broken",
+            Self::WrongAnswer => "sts-wrong-answer",
+            Self::Full => "credentials-full",
+        }
+    }
+}
+
+/// Whoever gives credentials. The production implementation is [`Sts`]; tests script their own.
+pub trait AssumeRole: Send + Sync + 'static {
+    /// Asks for the credentials that the key describes.
+    ///
+    /// # Errors
+    /// Every failure is a [`Failure`].
+    fn assume_role(&self, key: &Key) -> impl Future<Output = Result<Assumed, Failure>> + Send;
+}

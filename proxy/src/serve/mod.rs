@@ -1,1 +1,163 @@
-//! Placeholder.
+//! Serves the endpoint: accept, attest, judge, answer. Knows the order of things; each thing itself is elsewhere.
+
+mod connection;
+mod judge;
+mod limits;
+mod listener;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_smithy_async::time::SharedTimeSource;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use judge::{Step, Terms, judge};
+pub use limits::{Counts, Place};
+pub use listener::{Accept, ListenFault, Listener, Wire};
+
+use crate::audit::AuditLog;
+use crate::caller::{Attestor, Facts};
+use crate::credentials::{AssumeRole, Cache, Key};
+use crate::metrics::Metrics;
+use crate::policy::{Decision, Job, Policy, read_labels};
+use crate::token::NONCE_BYTES;
+
+/// Connections in all.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Connections of one address, and of one container. A shared network namespace is one address for several containers.
+pub const CONNECTIONS_OF_ONE: usize = 512;
+/// How long connections may take to end when the proxy stops.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// After an accept that failed, for want of file descriptors for instance.
+const RESPITE: Duration = Duration::from_millis(50);
+
+/// Whether an address is the metadata endpoint.
+#[must_use]
+pub fn is_endpoint(address: SocketAddr) -> bool {
+    const V4: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+    const V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    address.port() == 80 && (address.ip() == IpAddr::V4(V4) || address.ip() == IpAddr::V6(V6))
+}
+
+/// All that serving needs.
+pub struct Service<A: Attestor, S: AssumeRole> {
+    /// Ties connections to containers.
+    pub attestor: A,
+    /// The operator's rules.
+    pub policy: Policy,
+    /// What requests are judged by.
+    pub terms: Terms,
+    /// Where credentials come from.
+    pub credentials: Cache<S>,
+    /// `DurationSeconds` of every session.
+    pub session_seconds: u32,
+    /// The wall clock.
+    pub clock: SharedTimeSource,
+    /// Randomness for tokens.
+    pub nonce: Box<dyn Fn() -> [u8; NONCE_BYTES] + Send + Sync>,
+    /// Where decisions are recorded.
+    pub audit: AuditLog,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Connections of each container.
+    pub containers: Counts<String>,
+}
+
+impl<A: Attestor, S: AssumeRole> std::fmt::Debug for Service<A, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// An attested caller, with what policy gives it.
+#[derive(Debug)]
+struct Caller {
+    client: SocketAddr,
+    facts: Arc<Facts>,
+    job: Option<Job>,
+    decision: Decision,
+    key: Option<Arc<Key>>,
+}
+
+impl Caller {
+    fn new(client: SocketAddr, facts: Arc<Facts>, decision: Decision, session_seconds: u32) -> Self {
+        let key = match &decision {
+            Decision::Grant(grant) => Some(Arc::new(Key::new(grant, session_seconds))),
+            Decision::Deny(_) => None,
+        };
+        let job = read_labels(&facts.labels).ok();
+        Self { client, facts, job, decision, key }
+    }
+}
+
+/// Serves every listener until it is told to stop; then lets connections end, for a little while.
+pub async fn run<A: Attestor, S: AssumeRole, L: Accept>(
+    service: Arc<Service<A, S>>,
+    listeners: Vec<L>,
+    stop: CancellationToken,
+) {
+    let connections = TaskTracker::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let addresses = Counts::new(CONNECTIONS_OF_ONE);
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        let loop_ =
+            accept(Arc::clone(&service), listener, stop.clone(), connections.clone(), Arc::clone(&room), addresses.clone());
+        accepting.push(tokio::spawn(loop_));
+    }
+    for task in accepting {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a listener failed");
+        }
+    }
+    connections.close();
+    if timeout(FAREWELL, connections.wait()).await.is_err() {
+        tracing::warn!(left = connections.len(), "connections are cut");
+    }
+}
+
+async fn accept<A: Attestor, S: AssumeRole, L: Accept>(
+    service: Arc<Service<A, S>>,
+    mut listener: L,
+    stop: CancellationToken,
+    connections: TaskTracker,
+    room: Arc<Semaphore>,
+    addresses: Counts<IpAddr>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (wire, connection) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(RESPITE).await;
+                continue;
+            }
+        };
+        let place = Arc::clone(&room).try_acquire_owned().ok().zip(addresses.take(connection.client.ip()));
+        let Some(place) = place else {
+            service.metrics.refuse_connection();
+            wire.arm_reset();
+            continue;
+        };
+        let (service, stop) = (Arc::clone(&service), stop.clone());
+        connections.spawn(async move {
+            service.metrics.open_connection();
+            let metrics = Arc::clone(&service.metrics);
+            connection::serve(service, wire, connection, stop).await;
+            metrics.close_connection();
+            drop(place);
+        });
+    }
+}

@@ -1,0 +1,242 @@
+//! From TOML to configuration: which fields there are, what they may hold, and which rules contradict each other.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::fault::{Faults, Source};
+use super::table::Fields;
+use super::{
+    Account, Attestation, Audit, Aws, Config, Engine, Environment, ExternalId, Firewall, Home, Host, Image, Imds, Kind,
+    Listen, MetricsAddress, Partition, Ref, Region, Role, Rule, Runner,
+};
+
+const METRICS_REMEDY: &str = "write unix:/absolute/path or a loopback address such as 127.0.0.1:9090; a job must never reach it";
+
+pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<Config, Faults> {
+    let source = Source::new(file, text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        source.fault(error.span().unwrap_or(0..0), "", error.message(), "write valid TOML");
+    }
+    let mut root = Fields::new(&source, "", 0..0, Some(document.get_ref()));
+    let listen = read_listen(root.table("listen"));
+    let engine = read_engine(root.table("engine"), environment);
+    let aws = read_aws(root.table("aws"), environment);
+    let imds = read_imds(root.table("imds"));
+    let firewall = read_firewall(root.table("firewall"));
+    let attestation = read_attestation(root.table("attestation"));
+    let audit = read_audit(root.table("audit"));
+    // Without an account roles cannot be read; a stand-in lets every other fault of the rules still be found.
+    let home = aws.as_ref().map(|aws| aws.home.clone()).or_else(stand_in);
+    let rules = read_rules(&source, root.tables("rule"), home.as_ref());
+    root.close();
+    let config = engine.zip(aws).map(|(engine, aws)| Config {
+        listen,
+        engine,
+        aws,
+        imds,
+        firewall,
+        attestation,
+        audit,
+        rules,
+    });
+    source.finish(config)
+}
+
+fn stand_in() -> Option<Home> {
+    Account::parse("000000000000").ok().map(|account| Home { partition: Partition::default(), account })
+}
+
+fn read_listen(mut fields: Fields<'_, '_>) -> Listen {
+    let port = fields.number("port", 0..65536, 8000);
+    let metrics = fields.parse("metrics", parse_metrics, METRICS_REMEDY).map(|found| found.value);
+    fields.close();
+    Listen { port: u16::try_from(port).unwrap_or_default(), metrics }
+}
+
+fn parse_metrics(text: &str) -> Result<MetricsAddress, &'static str> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return if Path::new(path).is_absolute() {
+            Ok(MetricsAddress::Unix(PathBuf::from(path)))
+        } else {
+            Err("the path is not absolute")
+        };
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(MetricsAddress::Loopback(address)),
+        Ok(_) => Err("not a loopback address"),
+        Err(_) => Err("neither unix:PATH nor an address with a port"),
+    }
+}
+
+fn read_engine(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<Engine> {
+    let remedy = "write unix:///var/run/docker.sock, or where the engine's socket is";
+    let socket = if fields.is_present("socket") {
+        fields.parse("socket", parse_socket, remedy).map(|found| found.value)
+    } else {
+        drop(fields.parse("socket", parse_socket, remedy));
+        let from_environment = environment.docker_host.as_deref().map(parse_socket);
+        Some(from_environment.and_then(Result::ok).unwrap_or_else(|| PathBuf::from("/var/run/docker.sock")))
+    };
+    fields.close();
+    socket.map(|socket| Engine { socket })
+}
+
+fn parse_socket(text: &str) -> Result<PathBuf, &'static str> {
+    let path = text.strip_prefix("unix://").ok_or("not a unix:// address")?;
+    if Path::new(path).is_absolute() { Ok(PathBuf::from(path)) } else { Err("the path is not absolute") }
+}
+
+fn read_aws(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<Aws> {
+    let account = fields.require("account", Account::parse, "write the 12 digits of the account whose roles jobs get");
+    let partition = fields
+        .parse("partition", Partition::parse, "write the partition of the account; aws if unsure")
+        .map_or_else(Partition::default, |found| found.value);
+    let region_remedy = "write the region of this host, such as eu-central-1";
+    let region = match &environment.region {
+        Some(text) if !fields.is_present("region") => {
+            drop(fields.parse("region", Region::parse, region_remedy));
+            Region::parse(text).ok().or_else(|| {
+                fields.missing("region", region_remedy);
+                None
+            })
+        }
+        Some(_) | None => fields.require("region", Region::parse, region_remedy),
+    };
+    let stated = fields.parse("sts_endpoint", parse_endpoint, "write http://HOST:PORT or https://HOST, or leave it out");
+    let sts_endpoint = stated.map(|found| found.value).or_else(|| environment.sts_endpoint.clone());
+    let session_seconds = fields.number("session_seconds", 900..43201, 3600);
+    fields.close();
+    Some(Aws {
+        home: Home { partition, account: account? },
+        region: region?,
+        sts_endpoint,
+        session_seconds: u32::try_from(session_seconds).ok()?,
+    })
+}
+
+fn parse_endpoint(text: &str) -> Result<String, &'static str> {
+    let uri: http::Uri = text.parse().map_err(|_| "not a URL")?;
+    let authority = uri.authority().ok_or("not a whole URL")?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        Err("neither http nor https")
+    } else if authority.as_str().contains('@') {
+        Err("holds a user name")
+    } else if uri.query().is_some() {
+        Err("holds a query")
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn read_imds(mut fields: Fields<'_, '_>) -> Imds {
+    let require_token = fields.flag("require_token", true);
+    fields.close();
+    Imds { require_token }
+}
+
+fn read_firewall(mut fields: Fields<'_, '_>) -> Firewall {
+    let manage = fields.flag("manage", true);
+    fields.close();
+    Firewall { manage }
+}
+
+fn read_attestation(mut fields: Fields<'_, '_>) -> Attestation {
+    let self_test = fields.flag("self_test", true);
+    fields.close();
+    Attestation { self_test }
+}
+
+fn read_audit(mut fields: Fields<'_, '_>) -> Audit {
+    let parse = |text: &str| match text {
+        "-" => Ok(Audit::Stdout),
+        path if Path::new(path).is_absolute() => Ok(Audit::File(PathBuf::from(path))),
+        _ => Err("neither - nor an absolute path"),
+    };
+    let audit = fields.parse("path", parse, "write - for stdout, or an absolute path");
+    fields.close();
+    audit.map_or(Audit::Stdout, |found| found.value)
+}
+
+fn read_rules(source: &Source<'_>, tables: Vec<Fields<'_, '_>>, home: Option<&Home>) -> Vec<Rule> {
+    let mut rules: Vec<(Rule, std::ops::Range<usize>, String)> = Vec::new();
+    for fields in tables {
+        let (at, path) = (fields.place(), fields.path().to_owned());
+        let Some(rule) = home.and_then(|home| read_rule(source, fields, home)) else { continue };
+        for (earlier, _, earlier_path) in &rules {
+            if earlier.name == rule.name {
+                let problem = format!("{earlier_path} is called {:?} too", rule.name);
+                source.fault(at.clone(), format!("{path}.name"), problem, "give each rule a name of its own");
+            }
+            if rule.overlaps(earlier) && !rule.has_outcome_of(earlier) {
+                let problem = format!(
+                    "one container can match this rule and {earlier_path} ({:?}), which give it different roles",
+                    earlier.name
+                );
+                let remedy = "narrow one of them by project, kind, ref or image, or merge them into one rule with `selectable`";
+                source.fault(at.clone(), path.clone(), problem, remedy);
+            }
+        }
+        rules.push((rule, at, path));
+    }
+    rules.into_iter().map(|(rule, _, _)| rule).collect()
+}
+
+fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home) -> Option<Rule> {
+    let role_remedy = "write a name, /path/name or the ARN of a role of aws.account";
+    let name = fields.require("name", parse_name, "give the rule a name of 1 to 64 letters, digits, _, - and .");
+    let runner = fields.require("runner", Runner::parse, "write the runner's short token, as its jobs' logs show it");
+    let gitlab = fields.require("gitlab", Host::parse, "write the GitLab server's host as job URLs show it");
+    if !fields.is_present("project") {
+        fields.missing("project", "write the project's id, or a list of ids; a ref alone never grants");
+    }
+    let projects = fields.numbers("project");
+    let kinds_are_stated = fields.is_present("kind");
+    let kinds = fields.parse_all(
+        "kind",
+        |text| Kind::parse(text).ok_or("not a kind of container"),
+        "write build, predefined, service, wait or cache-init",
+    );
+    let refs = fields.parse_all("ref", Ref::parse, "write the ref as the label job.ref has it, such as main");
+    let images = fields.parse_all("image", Image::parse, "write the image's id or digest; a name proves nothing");
+    let role_is_stated = fields.is_present("role") || fields.is_present("selectable");
+    let parse_role = |text: &str| Role::parse(text, home);
+    let role = fields.parse("role", parse_role, role_remedy).map(|found| found.value);
+    let selectable = fields.parse_all("selectable", parse_role, role_remedy);
+    let external_id = fields.parse("external_id", ExternalId::parse, "write what the role's trust policy asks for");
+    if !role_is_stated {
+        fields.missing("role", "name at least one of role and selectable");
+    }
+    for found in &selectable {
+        if Some(&found.value) == role.as_ref() {
+            let remedy = "remove it; `role` can always be selected";
+            source.fault(found.at.clone(), found.field.clone(), format!("{} is the rule's role already", found.value), remedy);
+        }
+    }
+    fields.close();
+    let mut kinds: std::collections::BTreeSet<Kind> = kinds.into_iter().map(|found| found.value).collect();
+    if !kinds_are_stated {
+        kinds.insert(Kind::Build);
+    }
+    Some(Rule {
+        name: name?,
+        runner: runner?,
+        gitlab: gitlab?,
+        projects: projects.into_iter().collect(),
+        kinds,
+        refs: refs.into_iter().map(|found| found.value).collect(),
+        images: images.into_iter().map(|found| found.value).collect(),
+        role,
+        selectable: selectable.into_iter().map(|found| found.value).collect(),
+        external_id: external_id.map(|found| found.value),
+    })
+}
+
+fn parse_name(text: &str) -> Result<String, &'static str> {
+    let good = (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    if good { Ok(text.to_owned()) } else { Err("not a name") }
+}

@@ -1,0 +1,276 @@
+//! One set of credentials per key, asked for once however many wait (single flight), refreshed ahead, never served past its end.
+//!
+//! A flight is a task of its own: whoever started it may go away without harm to those who wait. Knows no HTTP and no container.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_async::time::SharedTimeSource;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout};
+
+use super::{AssumeRole, Failure, Issued, Key};
+
+/// Calls of STS at once; the rest wait their turn.
+const CALLS_MAX: usize = 16;
+/// Keys remembered.
+const KEYS_MAX: usize = 4096;
+/// How long a caller waits. SDKs give up earlier, and the flight goes on for their next try.
+const WAIT: Duration = Duration::from_millis(2500);
+/// A flight that takes longer is given up, whatever the client of STS does. Its own limit is 5 s.
+const FLIGHT: Duration = Duration::from_secs(8);
+/// How long a denial is remembered, and any other failure.
+const DENIAL: Duration = Duration::from_secs(5);
+const TROUBLE: Duration = Duration::from_secs(1);
+/// SDKs ask again inside their last 15 minutes: with less left, a caller waits for new credentials.
+const LATE: Duration = Duration::from_secs(15 * 60);
+/// Refresh begins that long before `LATE`, and up to as much again earlier, so that many keys do not meet.
+const AHEAD: Duration = Duration::from_secs(5 * 60);
+
+type Outcome = Result<Arc<Issued>, Failure>;
+
+/// What the cache did, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheEvent {
+    /// Served what was there.
+    Hit,
+    /// Waited for STS.
+    Miss,
+    /// Served old credentials, because STS failed.
+    Old,
+    /// STS was asked, with this end.
+    Call(Result<(), Failure>),
+}
+
+/// Whoever counts what the cache does.
+pub trait Observe: Send + Sync + 'static {
+    /// Called for each event.
+    fn observe(&self, event: CacheEvent);
+}
+
+/// The cache. Cloning shares it.
+#[derive(Debug)]
+pub struct Cache<S>(Arc<Shared<S>>);
+
+impl<S> Clone for Cache<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+struct Shared<S> {
+    sts: S,
+    clock: SharedTimeSource,
+    observer: Arc<dyn Observe>,
+    slots: Mutex<HashMap<Arc<Key>, Slot>>,
+    calls: Semaphore,
+    seed: u64,
+}
+
+impl<S> std::fmt::Debug for Shared<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+struct Slot {
+    issued: Option<Arc<Issued>>,
+    failed: Option<(Failure, Instant)>,
+    flight: Option<watch::Receiver<Option<Outcome>>>,
+    used: Instant,
+}
+
+enum Look {
+    Serve(Arc<Issued>),
+    Refuse(Failure),
+    Wait { flight: watch::Receiver<Option<Outcome>>, old: Option<Arc<Issued>> },
+}
+
+impl<S: AssumeRole> Cache<S> {
+    /// An empty cache. The seed spreads the times of refresh.
+    #[must_use]
+    pub fn new(sts: S, clock: SharedTimeSource, seed: u64, observer: Arc<dyn Observe>) -> Self {
+        let calls = Semaphore::new(CALLS_MAX);
+        Self(Arc::new(Shared { sts, clock, observer, slots: Mutex::default(), calls, seed }))
+    }
+
+    /// Gives credentials that are valid now.
+    ///
+    /// # Errors
+    /// When there are none and STS gives none in time.
+    pub async fn get(&self, key: &Arc<Key>) -> Outcome {
+        let (mut flight, old) = match self.look(key) {
+            Look::Serve(issued) => {
+                self.0.observer.observe(CacheEvent::Hit);
+                return Ok(issued);
+            }
+            Look::Refuse(failure) => return Err(failure),
+            Look::Wait { flight, old } => (flight, old),
+        };
+        let outcome = match timeout(WAIT, flight.wait_for(Option::is_some)).await {
+            Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(Failure::Broken)),
+            Ok(Err(_gone)) => Err(Failure::Broken),
+            Err(_elapsed) => Err(Failure::TimedOut),
+        };
+        let now = self.0.clock.now();
+        match (outcome, old) {
+            // The answer may have waited long for its reader.
+            (Ok(issued), _) if issued.expires() > now => {
+                self.0.observer.observe(CacheEvent::Miss);
+                Ok(issued)
+            }
+            (Ok(_), _) => Err(Failure::WrongAnswer),
+            (Err(failure), Some(old)) if failure != Failure::Denied && old.expires() > now => {
+                self.0.observer.observe(CacheEvent::Old);
+                Ok(old)
+            }
+            (Err(failure), _) => Err(failure),
+        }
+    }
+
+    fn look(&self, key: &Arc<Key>) -> Look {
+        let now = self.0.clock.now();
+        let instant = Instant::now();
+        let mut slots = self.slots();
+        if !slots.contains_key(key) {
+            if slots.len() >= KEYS_MAX && !make_room(&mut slots, now, instant) {
+                return Look::Refuse(Failure::Full);
+            }
+            slots.insert(Arc::clone(key), Slot { issued: None, failed: None, flight: None, used: instant });
+        }
+        let Some(slot) = slots.get_mut(key) else { return Look::Refuse(Failure::Full) };
+        slot.used = instant;
+        slot.issued = slot.issued.take().filter(|issued| issued.expires() > now);
+        slot.failed = slot.failed.filter(|(_, until)| *until > instant);
+        let age = slot.issued.as_ref().map_or(Age::Late, |issued| self.age(key, issued, now));
+        match (age, &slot.issued, slot.failed) {
+            (Age::Fresh, Some(issued), _) | (Age::Ahead | Age::Late, Some(issued), Some(_)) => {
+                Look::Serve(Arc::clone(issued))
+            }
+            (Age::Ahead, Some(issued), None) => {
+                let issued = Arc::clone(issued);
+                if slot.flight.is_none() {
+                    slot.flight = Some(self.launch(key));
+                }
+                Look::Serve(issued)
+            }
+            (_, None, Some((failure, _))) => Look::Refuse(failure),
+            (Age::Late, _, None) | (_, None, None) => {
+                let flight = slot.flight.get_or_insert_with(|| self.launch(key)).clone();
+                Look::Wait { flight, old: slot.issued.clone() }
+            }
+        }
+    }
+
+    fn age(&self, key: &Key, issued: &Issued, now: SystemTime) -> Age {
+        let left = since(issued.expires(), now);
+        let lifetime = since(issued.expires(), issued.issued());
+        // Short sessions cannot keep 15 minutes: there a quarter of the lifetime is late, and half is time to refresh.
+        let late = LATE.min(lifetime / 4);
+        let ahead = (LATE + AHEAD + AHEAD.mul_f64(self.jitter(key, issued))).min(lifetime / 2);
+        if left <= late {
+            Age::Late
+        } else if left <= ahead {
+            Age::Ahead
+        } else {
+            Age::Fresh
+        }
+    }
+
+    /// A number from 0 to 1 that stays the same for one set of credentials.
+    fn jitter(&self, key: &Key, issued: &Issued) -> f64 {
+        let mut hasher = DefaultHasher::new();
+        self.0.seed.hash(&mut hasher);
+        key.hash(&mut hasher);
+        issued.expires().hash(&mut hasher);
+        f64::from(u16::try_from(hasher.finish() >> 48).unwrap_or_default()) / f64::from(u16::MAX)
+    }
+
+    /// Starts the one call of STS for a key.
+    fn launch(&self, key: &Arc<Key>) -> watch::Receiver<Option<Outcome>> {
+        let (sender, receiver) = watch::channel(None);
+        let (cache, key) = (self.clone(), Arc::clone(key));
+        tokio::spawn(async move {
+            // Whatever happens to the call, even a panic, the slot must not stay in flight.
+            let landing = Landing { cache: cache.clone(), key: Arc::clone(&key) };
+            let outcome = timeout(FLIGHT, cache.call(&key)).await.unwrap_or(Err(Failure::TimedOut));
+            cache.0.observer.observe(CacheEvent::Call(outcome.as_ref().map(|_| ()).map_err(|failure| *failure)));
+            cache.land(&key, &outcome);
+            drop(landing);
+            sender.send_replace(Some(outcome));
+        });
+        receiver
+    }
+
+    async fn call(&self, key: &Key) -> Outcome {
+        let _permit = self.0.calls.acquire().await.map_err(|_closed| Failure::Broken)?;
+        let assumed = self.0.sts.assume_role(key).await?;
+        Issued::check(key, &assumed, self.0.clock.now()).map(Arc::new)
+    }
+
+    fn land(&self, key: &Arc<Key>, outcome: &Outcome) {
+        let mut slots = self.slots();
+        let Some(slot) = slots.get_mut(key) else { return };
+        slot.flight = None;
+        match outcome {
+            Ok(issued) => {
+                slot.issued = Some(Arc::clone(issued));
+                slot.failed = None;
+            }
+            Err(failure) => {
+                let pause = if *failure == Failure::Denied { DENIAL } else { TROUBLE };
+                slot.failed = Some((*failure, Instant::now() + pause));
+                if *failure == Failure::Denied {
+                    // The role is gone or closed: what it gave before is not handed out any more.
+                    slot.issued = None;
+                }
+            }
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Slot>> {
+        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the flight of a key whose call did not.
+struct Landing<S: AssumeRole> {
+    cache: Cache<S>,
+    key: Arc<Key>,
+}
+
+impl<S: AssumeRole> Drop for Landing<S> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.cache.slots().get_mut(&self.key) {
+            slot.flight = None;
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Fresh,
+    Ahead,
+    Late,
+}
+
+fn since(later: SystemTime, earlier: SystemTime) -> Duration {
+    later.duration_since(earlier).unwrap_or_default()
+}
+
+/// Forgets what has expired, else what was used longest ago. Flights are never forgotten.
+fn make_room(slots: &mut HashMap<Arc<Key>, Slot>, now: SystemTime, instant: Instant) -> bool {
+    slots.retain(|_, slot| {
+        slot.flight.is_some()
+            || slot.issued.as_ref().is_some_and(|issued| issued.expires() > now)
+            || slot.failed.is_some_and(|(_, until)| until > instant)
+    });
+    if slots.len() < KEYS_MAX {
+        return true;
+    }
+    let idle = slots.iter().filter(|(_, slot)| slot.flight.is_none());
+    let Some(oldest) = idle.min_by_key(|(_, slot)| slot.used).map(|(key, _)| Arc::clone(key)) else { return false };
+    slots.remove(&oldest).is_some()
+}

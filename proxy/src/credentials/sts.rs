@@ -1,0 +1,136 @@
+//! STS through the official SDK: AssumeRole with base credentials of the instance profile, and what its failures mean.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::imds;
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_sdk_sts::config::retry::RetryConfig;
+use aws_sdk_sts::config::timeout::TimeoutConfig;
+use aws_sdk_sts::config::{BehaviorVersion, Region};
+use aws_sdk_sts::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_sts::operation::assume_role::{AssumeRoleError, AssumeRoleOutput};
+use aws_sdk_sts::types::Tag;
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_async::time::SharedTimeSource;
+use thiserror::Error;
+
+use super::{AssumeRole, Assumed, Failure, Key, Secret};
+use crate::config::Aws;
+
+const CONNECT: Duration = Duration::from_secs(2);
+const ATTEMPT: Duration = Duration::from_secs(3);
+const CALL: Duration = Duration::from_secs(5);
+const ATTEMPTS: u32 = 2;
+
+/// Where base credentials come from: the instance profile, through the real endpoint. Stated here, so that neither environment nor
+/// profile files are asked.
+const IMDS: &str = "http://169.254.169.254";
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+#[error("the instance metadata endpoint {endpoint} is no URL")]
+pub struct NoClient {
+    endpoint: String,
+}
+
+/// The client of STS.
+#[derive(Debug, Clone)]
+pub struct Sts {
+    client: aws_sdk_sts::Client,
+}
+
+impl Sts {
+    /// A client that signs with the credentials of the instance profile.
+    ///
+    /// # Errors
+    /// Never with the endpoint that is built in.
+    pub fn new(aws: &Aws, clock: &SharedTimeSource) -> Result<Self, NoClient> {
+        let sleep = SharedAsyncSleep::new(TokioSleep::new());
+        let provider_config =
+            ProviderConfig::empty().with_time_source(clock.clone()).with_sleep_impl(sleep.clone()).with_region(None);
+        let imds = imds::Client::builder()
+            .configure(&provider_config)
+            .endpoint(IMDS)
+            .map_err(|_| NoClient { endpoint: IMDS.to_owned() })?
+            .build();
+        let base = ImdsCredentialsProvider::builder().configure(&provider_config).imds_client(imds).build();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(ATTEMPT)
+            .operation_timeout(CALL)
+            .build();
+        let mut config = aws_sdk_sts::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(aws.region.as_str().to_owned()))
+            .credentials_provider(base)
+            .time_source(clock.clone())
+            .sleep_impl(sleep)
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+        if let Some(endpoint) = &aws.sts_endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        Ok(Self { client: aws_sdk_sts::Client::from_conf(config.build()) })
+    }
+}
+
+impl AssumeRole for Sts {
+    async fn assume_role(&self, key: &Key) -> Result<Assumed, Failure> {
+        let seconds = i32::try_from(key.duration_seconds).map_err(|_| Failure::Rejected)?;
+        let mut tags = Vec::new();
+        for (name, value) in &key.tags {
+            tags.push(Tag::builder().key(name).value(value).build().map_err(|_| Failure::Rejected)?);
+        }
+        let call = self
+            .client
+            .assume_role()
+            .role_arn(key.role.arn())
+            .role_session_name(&key.session_name)
+            .duration_seconds(seconds)
+            .set_external_id(key.external_id.as_ref().map(ToString::to_string))
+            .set_policy(key.policy.clone())
+            .set_tags((!tags.is_empty()).then_some(tags));
+        match call.send().await {
+            Ok(output) => read_answer(output).ok_or(Failure::Broken),
+            Err(error) => {
+                let failure = classify(&error);
+                let code = error.code().unwrap_or("-");
+                tracing::warn!(role = key.role.arn(), session = key.session_name, code, %failure, "AssumeRole failed");
+                Err(failure)
+            }
+        }
+    }
+}
+
+fn read_answer(output: AssumeRoleOutput) -> Option<Assumed> {
+    let user = output.assumed_role_user?;
+    let credentials = output.credentials?;
+    let expires = SystemTime::try_from(credentials.expiration).ok()?;
+    Some(Assumed {
+        assumed_role_arn: user.arn,
+        access_key_id: credentials.access_key_id,
+        secret_access_key: Secret::new(credentials.secret_access_key),
+        session_token: Secret::new(credentials.session_token),
+        expires,
+    })
+}
+
+fn classify(error: &SdkError<AssumeRoleError>) -> Failure {
+    match error {
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            match service.err().code() {
+                Some("AccessDenied") => Failure::Denied,
+                Some("Throttling" | "ThrottlingException" | "RequestLimitExceeded") => Failure::Throttled,
+                Some(_) | None if status >= 500 => Failure::Broken,
+                Some(_) | None => Failure::Rejected,
+            }
+        }
+        SdkError::TimeoutError(_) => Failure::TimedOut,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => Failure::TimedOut,
+        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => Failure::Unreachable,
+        SdkError::ResponseError(_) => Failure::Broken,
+        _ => Failure::Broken,
+    }
+}

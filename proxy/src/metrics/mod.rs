@@ -1,0 +1,110 @@
+//! What is counted. Every label has a fixed set of values, so that no container can grow it. Knows no caller.
+
+mod endpoint;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+pub use endpoint::{BindFault, serve};
+
+use crate::credentials::{CacheEvent, Observe};
+
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+/// The proxy's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    answers: Family<Labels<3>, Counter>,
+    sts: Family<Labels<1>, Counter>,
+    cache: Family<Labels<1>, Counter>,
+    connections: Gauge<i64, AtomicI64>,
+    accepted: Counter,
+    refused: Counter,
+    reset: Counter,
+    audit_lost: Counter,
+}
+
+impl Metrics {
+    /// All at zero.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let mut registry = Registry::with_prefix("metadata_proxy");
+        let answers = Family::default();
+        registry.register("answers", "Answers, by route, status and reason", answers.clone());
+        let sts = Family::default();
+        registry.register("sts_calls", "Calls of AssumeRole, by how they ended", sts.clone());
+        let cache = Family::default();
+        registry.register("credentials", "Credentials served, by where they came from", cache.clone());
+        let connections = Gauge::default();
+        registry.register("connections", "Connections that are open", connections.clone());
+        let accepted = Counter::default();
+        registry.register("connections_accepted", "Connections accepted", accepted.clone());
+        let refused = Counter::default();
+        registry.register("connections_refused", "Connections closed at once, because there were too many", refused.clone());
+        let reset = Counter::default();
+        registry.register("connections_reset", "Connections cut off", reset.clone());
+        let audit_lost = Counter::default();
+        registry.register("audit_records_lost", "Audit records lost, because nobody read them", audit_lost.clone());
+        Arc::new(Self { registry, answers, sts, cache, connections, accepted, refused, reset, audit_lost })
+    }
+
+    /// The text that Prometheus reads.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a text does not fail.
+        let _infallible = encode(&mut text, &self.registry);
+        text
+    }
+
+    /// One answer.
+    pub fn count_answer(&self, route: &'static str, status: &'static str, reason: &'static str) {
+        self.answers.get_or_create(&[("route", route), ("status", status), ("reason", reason)]).inc();
+    }
+
+    /// A connection was accepted, and is open.
+    pub fn open_connection(&self) {
+        self.accepted.inc();
+        self.connections.inc();
+    }
+
+    /// A connection is not open any more.
+    pub fn close_connection(&self) {
+        self.connections.dec();
+    }
+
+    /// A connection too many.
+    pub fn refuse_connection(&self) {
+        self.refused.inc();
+    }
+
+    /// A connection was reset.
+    pub fn reset_connection(&self) {
+        self.reset.inc();
+    }
+
+    /// A record was lost.
+    pub fn lose_record(&self) {
+        self.audit_lost.inc();
+    }
+}
+
+impl Observe for Metrics {
+    fn observe(&self, event: CacheEvent) {
+        let (family, label, value) = match event {
+            CacheEvent::Hit => (&self.cache, "from", "cache"),
+            CacheEvent::Miss => (&self.cache, "from", "sts"),
+            CacheEvent::Old => (&self.cache, "from", "cache-while-sts-fails"),
+            CacheEvent::Call(Ok(())) => (&self.sts, "result", "ok"),
+            CacheEvent::Call(Err(failure)) => (&self.sts, "result", failure.as_str()),
+        };
+        family.get_or_create(&[(label, value)]).inc();
+    }
+}

@@ -1,0 +1,107 @@
+//! The labels that GitLab Runner always sets, read strictly. An image can add labels of its own but cannot override these; one that is
+//! absent was not set by the runner, so that an image's label of that name must not count (rule: missing is a refusal).
+
+use std::collections::BTreeMap;
+
+use super::Reason;
+use crate::config::{Host, Kind, Ref, Runner, parse_number};
+
+const PREFIX: &str = "com.gitlab.gitlab-runner.";
+
+/// What the runner says of the job that a container belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// What the container is to the job.
+    pub kind: Kind,
+    /// The runner that made it.
+    pub runner: Runner,
+    /// The GitLab server.
+    pub gitlab: Host,
+    /// The project that the pipeline runs in.
+    pub project: u64,
+    /// The job.
+    pub job: u64,
+    /// The pipeline.
+    pub pipeline: u64,
+    /// The ref: branch, tag or merge request, protected or not. The label does not tell.
+    pub r#ref: Ref,
+}
+
+/// Reads the runner's labels.
+///
+/// # Errors
+/// When one is absent or is not as the runner writes it.
+pub fn read(labels: &BTreeMap<String, String>) -> Result<Job, Reason> {
+    let labels = Labels(labels);
+    labels.read("managed", |text| (text == "true").then_some(()))?;
+    let kind = labels.read("type", Kind::parse)?;
+    let runner = labels.read("runner.id", |text| Runner::parse(text).ok())?;
+    labels.read("runner.local_id", is_slot)?;
+    labels.read("runner.system_id", is_system_id)?;
+    let project = labels.read("project.id", |text| parse_number(text).ok())?;
+    labels.read("project.runner_id", is_slot)?;
+    let job = labels.read("job.id", |text| parse_number(text).ok())?;
+    let (gitlab, job_of_url) = labels.read("job.url", parse_job_url)?;
+    labels.read("job.sha", is_commit)?;
+    labels.read("job.before_sha", is_commit)?;
+    let r#ref = labels.read("job.ref", |text| Ref::parse(text).ok())?;
+    labels.read("job.timeout", is_duration)?;
+    let pipeline = labels.read("pipeline.id", |text| parse_number(text).ok())?;
+    if job_of_url != job {
+        return Err(Reason::JobUrlOfAnotherJob);
+    }
+    Ok(Job { kind, runner, gitlab, project, job, pipeline, r#ref })
+}
+
+struct Labels<'l>(&'l BTreeMap<String, String>);
+
+impl Labels<'_> {
+    fn read<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Reason> {
+        let text = self.0.get(&format!("{PREFIX}{name}")).ok_or(Reason::LabelMissing(name))?;
+        parse(text).ok_or(Reason::LabelMalformed(name))
+    }
+}
+
+/// A concurrency slot: a decimal number, from 0.
+fn is_slot(text: &str) -> Option<()> {
+    ((1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())).then_some(())
+}
+
+/// `s_…` or `r_…`.
+fn is_system_id(text: &str) -> Option<()> {
+    let good = (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    good.then_some(())
+}
+
+/// A SHA-1 or SHA-256 object name.
+fn is_commit(text: &str) -> Option<()> {
+    let good = matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    good.then_some(())
+}
+
+/// A duration as Go prints it, such as `1h0m0s`.
+fn is_duration(text: &str) -> Option<()> {
+    let good = (2..=32).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_digit())
+        && text.ends_with('s')
+        && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'h' | b'm' | b's'));
+    good.then_some(())
+}
+
+/// `https://HOST/PATH/-/jobs/ID`: the host and the job.
+fn parse_job_url(text: &str) -> Option<(Host, u64)> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let (host, path) = rest.split_once('/')?;
+    let host = Host::parse(host).ok()?;
+    let (project, job) = path.rsplit_once("/-/jobs/")?;
+    let plain = |segment: &str| {
+        !segment.is_empty()
+            && segment != "."
+            && segment != ".."
+            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'~' | b'+'))
+    };
+    let good = text.len() <= 2048 && project.split('/').all(plain);
+    good.then_some(())?;
+    Some((host, parse_number(job).ok()?))
+}

@@ -1,0 +1,275 @@
+//! One connection from its first byte to its last: who is it, what does it ask, may it, answer. Every wait here is bounded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::judge::{Step, judge};
+use super::listener::Wire;
+use super::{Caller, Service};
+use crate::answer::{Answer, Body, Manner, render};
+use crate::caller::{Attestor, Connection, Unattested};
+use crate::credentials::AssumeRole;
+use crate::policy::decide;
+use crate::refusal::Refusal;
+use crate::request::{self, HEAD_MAX, Method, Request};
+use crate::routes::route;
+
+/// Until the first byte of a request, and from there until its last.
+const IDLE: Duration = Duration::from_secs(5);
+const HEAD: Duration = Duration::from_secs(5);
+/// For an answer to be taken by the kernel.
+const WRITE: Duration = Duration::from_secs(5);
+/// For attestation: the engine may have to be asked.
+const ATTEST: Duration = Duration::from_secs(5);
+/// After the last answer, until the client closes too.
+const LINGER: Duration = Duration::from_secs(2);
+/// What is read and thrown away meanwhile, so that the answer is not lost to a reset.
+const LINGER_BYTES: usize = 256 * 1024;
+/// Most requests fit; the buffer grows for those that do not.
+const BUFFER: usize = 512;
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// In order.
+    Closed,
+    /// Cut off: what is unsent must not arrive.
+    Reset,
+}
+
+/// Serves one connection.
+pub(super) async fn serve<A: Attestor, S: AssumeRole, W: Wire>(
+    service: Arc<Service<A, S>>,
+    mut wire: W,
+    connection: Connection,
+    stop: CancellationToken,
+) -> End {
+    let end = attend(&service, &mut wire, &connection, &stop).await;
+    if end == End::Reset {
+        wire.arm_reset();
+        service.metrics.reset_connection();
+    }
+    end
+}
+
+async fn attend<A: Attestor, S: AssumeRole, W: Wire>(
+    service: &Service<A, S>,
+    wire: &mut W,
+    connection: &Connection,
+    stop: &CancellationToken,
+) -> End {
+    // Boxed, so that what attestation needs is given back before the connection idles.
+    let attested = Box::pin(attest(service, connection)).await;
+    let (facts, pin) = match attested {
+        Ok(attested) => attested,
+        Err(unattested) => return turn_away(service, wire, connection, Refusal::Unattested(unattested)).await,
+    };
+    let Some(_place) = service.containers.take(facts.run.container_id.clone()) else {
+        return turn_away(service, wire, connection, Refusal::Crowded).await;
+    };
+    let decision = decide(&service.policy, &facts);
+    let caller = Caller::new(connection.client, facts, decision, service.session_seconds);
+    tokio::select! {
+        biased;
+        () = service.attestor.ended(&pin) => End::Reset,
+        end = converse(service, wire, &caller, &pin, stop) => end,
+    }
+}
+
+async fn attest<A: Attestor, S: AssumeRole>(
+    service: &Service<A, S>,
+    connection: &Connection,
+) -> Result<(Arc<crate::caller::Facts>, A::Pin), Unattested> {
+    if !super::is_endpoint(connection.original_destination) {
+        return Err(Unattested::DirectConnection);
+    }
+    timeout(ATTEST, service.attestor.attest(connection)).await.unwrap_or(Err(Unattested::EngineUnavailable))
+}
+
+/// Answers whoever gets nothing, the same whatever is asked, and closes.
+async fn turn_away<A: Attestor, S: AssumeRole, W: Wire>(
+    service: &Service<A, S>,
+    wire: &mut W,
+    connection: &Connection,
+    refusal: Refusal,
+) -> End {
+    let mut buffer = Vec::new();
+    // The request is read first: a client that is answered before it has asked may take that for a fault of the connection.
+    let without_body = match read_head(wire, &mut buffer, &CancellationToken::new()).await {
+        Read::Head(length) => is_head(buffer.get(..length).unwrap_or_default()),
+        Read::Refused(_) => false,
+        Read::Gone => return End::Closed,
+    };
+    service.record_stranger(connection, refusal);
+    let answer = Answer::Refusal(refusal);
+    let manner = Manner { without_body, close: true, now: service.clock.now() };
+    finish(wire, render(&answer, manner).as_bytes()).await
+}
+
+fn is_head(head: &[u8]) -> bool {
+    request::parse(head).is_ok_and(|request| request.method == Method::Head)
+}
+
+/// Takes request after request of one attested caller.
+async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
+    service: &Service<A, S>,
+    wire: &mut W,
+    caller: &Caller,
+    pin: &A::Pin,
+    stop: &CancellationToken,
+) -> End {
+    let mut buffer = Vec::new();
+    loop {
+        let length = match read_head(wire, &mut buffer, stop).await {
+            Read::Head(length) => length,
+            Read::Gone => return End::Closed,
+            Read::Refused(refusal) => {
+                service.record(caller, None, Err(refusal));
+                let manner = Manner { without_body: false, close: true, now: service.clock.now() };
+                return finish(wire, render(&Answer::Refusal(refusal), manner).as_bytes()).await;
+            }
+        };
+        let request = buffer.get(..length).map(request::parse);
+        let (answer, class, manner) = match request {
+            Some(Ok(request)) => {
+                let answer = answer(service, caller, pin, &request).await;
+                let close = request.close || matches!(answer, Answer::Refusal(refusal) if refusal.closes());
+                let without_body = request.method == Method::Head;
+                (answer, Some(route(request.path).as_str()), Manner { without_body, close, now: service.clock.now() })
+            }
+            Some(Err(malformed)) => {
+                let manner = Manner { without_body: false, close: true, now: service.clock.now() };
+                (Answer::Refusal(Refusal::Malformed(malformed)), None, manner)
+            }
+            None => return End::Reset,
+        };
+        let mut answer = answer;
+        let mut manner = manner;
+        // Immediately before a secret is written: still the same socket, of the same running container (rules A3, A4)?
+        if matches!(answer, Answer::Content { .. })
+            && let Err(unattested) = service.attestor.confirm(pin)
+        {
+            answer = Answer::Refusal(Refusal::Unattested(unattested));
+            manner.close = true;
+        }
+        service.record(caller, class, match &answer {
+            Answer::Content { body, .. } => Ok(body),
+            Answer::Refusal(refusal) => Err(*refusal),
+        });
+        let bytes = render(&answer, manner);
+        if manner.close {
+            return finish(wire, bytes.as_bytes()).await;
+        }
+        match timeout(WRITE, wire.write_all(bytes.as_bytes())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return End::Reset,
+        }
+        drop(bytes);
+        buffer.drain(..length);
+        if buffer.is_empty() {
+            // An idle connection holds nothing.
+            buffer = Vec::new();
+        }
+    }
+}
+
+async fn answer<A: Attestor, S: AssumeRole>(
+    service: &Service<A, S>,
+    caller: &Caller,
+    pin: &A::Pin,
+    request: &Request<'_>,
+) -> Answer {
+    if let Err(unattested) = service.attestor.confirm(pin) {
+        return Answer::Refusal(Refusal::Unattested(unattested));
+    }
+    let now = service.clock.now();
+    let step = judge(&service.terms, &caller.facts.run, &caller.decision, request, now, || (service.nonce)());
+    match (step, &caller.key) {
+        (Step::Answer(answer), _) => answer,
+        (Step::Credentials { ttl }, Some(key)) => match service.credentials.get(key).await {
+            Ok(issued) => {
+                let modified = issued.issued();
+                Answer::Content { body: Body::Credentials(issued), ttl, modified }
+            }
+            Err(failure) => Answer::Refusal(Refusal::Credentials(failure)),
+        },
+        // No grant, no key; `judge` has refused before.
+        (Step::Credentials { .. }, None) => Answer::Refusal(Refusal::UnknownPath),
+    }
+}
+
+enum Read {
+    /// A whole head stands at the front of the buffer.
+    Head(usize),
+    /// What came cannot become a request.
+    Refused(Refusal),
+    /// The client closed or idled, or the proxy stops.
+    Gone,
+}
+
+async fn read_head<W: Wire>(wire: &mut W, buffer: &mut Vec<u8>, stop: &CancellationToken) -> Read {
+    if buffer.is_empty() {
+        buffer.reserve(BUFFER);
+        let first = tokio::select! {
+            biased;
+            first = timeout(IDLE, wire.read_buf(buffer)) => first,
+            () = stop.cancelled() => return Read::Gone,
+        };
+        match first {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) | Err(_) => return Read::Gone,
+        }
+    }
+    match request::find_end(buffer) {
+        Ok(Some(length)) => return Read::Head(length),
+        Ok(None) => {}
+        Err(malformed) => return Read::Refused(Refusal::Malformed(malformed)),
+    }
+    timeout(HEAD, read_rest(wire, buffer)).await.unwrap_or(Read::Refused(Refusal::TooSlow))
+}
+
+async fn read_rest<W: Wire>(wire: &mut W, buffer: &mut Vec<u8>) -> Read {
+    loop {
+        // `find_end` refuses what is longer, so that the buffer is bounded.
+        buffer.reserve(BUFFER.min(HEAD_MAX));
+        match wire.read_buf(buffer).await {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return Read::Gone,
+        }
+        match request::find_end(buffer) {
+            Ok(Some(length)) => return Read::Head(length),
+            Ok(None) => {}
+            Err(malformed) => return Read::Refused(Refusal::Malformed(malformed)),
+        }
+    }
+}
+
+/// Writes the last answer, says that nothing follows, and waits a little for the client to close: closing at once, with bytes unread, would
+/// reset the connection and could take the answer with it.
+async fn finish<W: Wire>(wire: &mut W, bytes: &[u8]) -> End {
+    match timeout(WRITE, wire.write_all(bytes)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) | Err(_) => return End::Reset,
+    }
+    let drained = timeout(LINGER, async {
+        wire.shutdown().await?;
+        let mut bin = [0; 512];
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match wire.read(&mut bin).await? {
+                0 => return Ok(()),
+                read => left = left.saturating_sub(read),
+            }
+        }
+        Err(std::io::Error::from(std::io::ErrorKind::QuotaExceeded))
+    });
+    match drained.await {
+        Ok(Ok(())) => End::Closed,
+        // The client keeps its side open; the answer may still be on its way to somebody who is gone (rule A4).
+        Ok(Err(_)) | Err(_) => End::Reset,
+    }
+}

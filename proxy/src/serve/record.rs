@@ -1,0 +1,63 @@
+//! Turns an answer into its audit record and its metric.
+
+use super::{Caller, Service};
+use crate::answer::Body;
+use crate::audit::Record;
+use crate::caller::{Attestor, Connection};
+use crate::credentials::{AssumeRole, write_time};
+use crate::policy::Decision;
+use crate::refusal::{Refusal, Status};
+
+const GRANTED: &str = "granted";
+const NO_ROUTE: &str = "none";
+
+impl<A: Attestor, S: AssumeRole> Service<A, S> {
+    /// Records what an attested caller is answered.
+    pub(super) fn record(&self, caller: &Caller, class: Option<&'static str>, answer: Result<&Body, Refusal>) {
+        let (status, reason) = match answer {
+            Ok(_) => (Status::Ok, GRANTED),
+            Err(refusal) => (refusal.status(), refusal.as_str()),
+        };
+        self.metrics.count_answer(class.unwrap_or(NO_ROUTE), status.line(), reason);
+        self.audit.record(&caller.facts.run.container_id, || {
+            let job = caller.job.as_ref();
+            let grant = match &caller.decision {
+                Decision::Grant(grant) => Some(grant),
+                Decision::Deny(_) => None,
+            };
+            Record {
+                time: write_time(self.clock.now()).unwrap_or_default(),
+                client: caller.client.to_string(),
+                container: Some(&caller.facts.run.container_id),
+                kind: job.map(|job| job.kind.as_str()),
+                gitlab: job.map(|job| job.gitlab.as_str()),
+                runner: job.map(|job| job.runner.as_str()),
+                project: job.map(|job| job.project),
+                pipeline: job.map(|job| job.pipeline),
+                job: job.map(|job| job.job),
+                rule: grant.map(|grant| grant.rule.as_str()),
+                role: grant.map(|grant| grant.role.arn()),
+                session: grant.map(|grant| grant.session_name.as_str()),
+                route: class,
+                status: status.code(),
+                reason,
+                detail: answer.err().and_then(Refusal::detail),
+                suppressed: 0,
+            }
+        });
+    }
+
+    /// Records what somebody is answered who could not be tied to a container.
+    pub(super) fn record_stranger(&self, connection: &Connection, refusal: Refusal) {
+        let status = refusal.status();
+        self.metrics.count_answer(NO_ROUTE, status.line(), refusal.as_str());
+        self.audit.record(&connection.client.ip().to_string(), || Record {
+            time: write_time(self.clock.now()).unwrap_or_default(),
+            client: connection.client.to_string(),
+            status: status.code(),
+            reason: refusal.as_str(),
+            detail: refusal.detail(),
+            ..Record::default()
+        });
+    }
+}
