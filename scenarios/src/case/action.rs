@@ -1,0 +1,82 @@
+//! What each action needs and takes, and where it can be done. Every action takes `in`, `do`, `note`, `only` and `each` besides.
+
+use super::model::Action;
+
+/// Where an action can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a container of a job.
+    Container,
+    /// In a container, on the instance or on another machine.
+    Anywhere,
+    /// To a whole job.
+    Job,
+    /// To a container or a whole job.
+    ContainerOrJob,
+    /// By the lab.
+    Lab,
+}
+
+impl Place {
+    pub(super) const fn described(self) -> &'static str {
+        match self {
+            Self::Container => "a container of a job, such as `a.build`",
+            Self::Anywhere => "a container of a job, such as `a.build`, or `host` or `upstream`",
+            Self::Job => "a job",
+            Self::ContainerOrJob => "a job or one of its containers",
+            Self::Lab => "`lab`",
+        }
+    }
+}
+
+/// One action's keys.
+#[derive(Debug)]
+pub(super) struct Keys {
+    pub(super) place: Place,
+    pub(super) needs: &'static [&'static str],
+    pub(super) takes: &'static [&'static str],
+    /// Whether it comes back with a verdict, so that it may be an attempt.
+    pub(super) judged: bool,
+}
+
+pub(super) fn keys(action: Action) -> Keys {
+    use Place::{Anywhere, Container, ContainerOrJob, Job, Lab};
+    let judged = |place, needs, takes| Keys {
+        place,
+        needs,
+        takes,
+        judged: true,
+    };
+    let done = |place, needs, takes| Keys {
+        place,
+        needs,
+        takes,
+        judged: false,
+    };
+    match action {
+        Action::Imds => judged(Anywhere, &["version"], &["host", "role", "save"]),
+        Action::Get => judged(
+            Anywhere,
+            &["path"],
+            &["host", "method", "token", "headers", "bind", "save"],
+        ),
+        Action::Token => judged(Anywhere, &[], &["host", "headers", "save"]),
+        Action::Raw => judged(Anywhere, &["to", "send"], &["bind", "save"]),
+        Action::Sdk => judged(Container, &[], &["save"]),
+        Action::Reach => judged(Anywhere, &[], &["host"]),
+        Action::Open => done(Anywhere, &["name", "to"], &["bind"]),
+        Action::Send => done(Anywhere, &["name", "send"], &[]),
+        Action::Receive => judged(Anywhere, &["name"], &["save"]),
+        Action::Close => done(Anywhere, &["name"], &[]),
+        Action::Listen => done(Anywhere, &["name", "at"], &["send"]),
+        Action::Accepted => judged(Anywhere, &["name", "at_most"], &[]),
+        Action::Ip => done(Container, &["args"], &[]),
+        Action::Launch => done(Job, &[], &[]),
+        Action::Remove => done(ContainerOrJob, &[], &[]),
+        Action::Kill | Action::Start => done(Container, &[], &[]),
+        Action::Connect | Action::Disconnect => done(Container, &["network"], &[]),
+        Action::Proxy => done(Lab, &["signal"], &[]),
+        Action::Fault => done(Lab, &["effect"], &["match", "service"]),
+        Action::Hold | Action::Release | Action::Expired => done(Lab, &["name"], &[]),
+    }
+}

@@ -1,0 +1,23 @@
+//! Scenarios as data: what a case file may say, and every fault of every file at once. Knows no container, no socket and no defence's
+//! inner working; what the words do is in `play`.
+
+mod action;
+mod bytes;
+mod check;
+mod document;
+mod fault;
+mod load;
+pub mod model;
+mod placeholder;
+mod schema;
+mod shape;
+mod step;
+
+#[cfg(test)]
+mod tests;
+
+pub use bytes::{BadEscape, unescape};
+pub use check::{CANARIES, SWITCHES};
+pub use fault::{Fault, Faults};
+pub use load::load;
+pub use schema::schema;

@@ -1,0 +1,363 @@
+//! A scenario as its author writes it. Data only: what the words mean is in `play`, what is allowed where is in `shape` and `check`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::verdict::Expected;
+
+/// What stands between a job and credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Defence {
+    /// Nothing: jobs reach the endpoint through the instance's routing.
+    None,
+    /// Rules that drop the endpoint for everything that is forwarded, on every bridge and in both IP versions.
+    Firewall,
+    /// The metadata proxy with its own rules.
+    Proxy,
+}
+
+impl Defence {
+    /// Every defence that this version can set up, in the order of the report's columns.
+    pub const ALL: [Self; 3] = [Self::None, Self::Firewall, Self::Proxy];
+
+    /// The word on the command line and in case files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Firewall => "firewall",
+            Self::Proxy => "proxy",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|defence| defence.as_str() == word)
+    }
+}
+
+impl fmt::Display for Defence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One scenario.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// The catalogue's number, `ROLE-02`.
+    pub id: String,
+    /// A few words with hyphens; with the id it names the folder.
+    pub name: String,
+    /// One line for tables.
+    pub title: String,
+    /// What the attack or use is, why it works where it works, and what stops it.
+    pub doc: String,
+    /// Where this is known from.
+    #[serde(default)]
+    pub references: Vec<String>,
+    /// The scenario disturbs its instance, or needs faults that others would feel: it gets one of its own.
+    #[serde(default)]
+    pub exclusive: bool,
+    /// Roles of this scenario; the world's name for `own` is `<id>-own` in lower case.
+    #[serde(default, rename = "role")]
+    pub roles: Vec<CaseRole>,
+    /// What the operator sanctions.
+    #[serde(default, rename = "rule")]
+    pub rules: Vec<Rule>,
+    /// The runner's configuration.
+    #[serde(default)]
+    pub runner: RunnerSection,
+    /// User-defined networks that exist before the jobs start.
+    #[serde(default, rename = "network")]
+    pub networks: Vec<Network>,
+    /// The jobs; `[[job]]` a is addressed as `a.build`, `a.predefined`, `a.<service alias>`.
+    #[serde(default, rename = "job")]
+    pub jobs: Vec<Job>,
+    /// What happens, in order.
+    #[serde(rename = "step")]
+    pub steps: Vec<Step>,
+    /// What each defence may answer to every attempt that says nothing else.
+    pub expect: BTreeMap<Defence, Expected>,
+    /// How each defence shows that it works at all; see [`Control`].
+    #[serde(default)]
+    pub control: BTreeMap<Defence, Control>,
+    /// What opens the hole that this scenario exists for.
+    pub hole: Hole,
+}
+
+/// A role of the simulated account.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseRole {
+    /// The case's own short name.
+    pub name: String,
+    /// Demanded by the trust policy.
+    #[serde(default)]
+    pub external_id: Option<String>,
+    /// The trust policy denies the instance's role (explicitly).
+    #[serde(default)]
+    pub untrusting: bool,
+}
+
+/// One rule of the operator's policy, for one job's project.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The job whose project the rule is for.
+    pub job: String,
+    /// Container kinds; `["build"]` when absent.
+    #[serde(default)]
+    pub kind: Vec<String>,
+    /// The sanctioned role's short name.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// Short names that `IAM_ROLE` may select.
+    #[serde(default)]
+    pub selectable: Vec<String>,
+    /// Passed to STS.
+    #[serde(default)]
+    pub external_id: Option<String>,
+}
+
+/// The `[runner]` table.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunnerSection {
+    /// An excerpt of GitLab Runner's `config.toml`: the keys below one `[[runners]]`.
+    #[serde(default)]
+    pub config: String,
+}
+
+/// A user-defined bridge network.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// The case's own short name.
+    pub name: String,
+    /// `com.docker.network.bridge.name`; Docker's choice when absent.
+    #[serde(default)]
+    pub bridge: Option<String>,
+    /// With an IPv6 subnet.
+    #[serde(default)]
+    pub ipv6: bool,
+}
+
+/// What the pipeline's author gives to one job.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// The case's own short name.
+    pub name: String,
+    /// The image the author built.
+    #[serde(default)]
+    pub image: Image,
+    /// In payload order, duplicates kept.
+    #[serde(default)]
+    pub variables: Vec<Variable>,
+    /// `services:`.
+    #[serde(default)]
+    pub services: Vec<Service>,
+    /// Native steps: the environment is replaced by one recovery variable.
+    #[serde(default)]
+    pub native_steps: bool,
+    /// Raw entries put at the end of `Config.Env` through the engine's API, for what only a faulty runner would send (`IAM_ROLE` without `=`).
+    #[serde(default)]
+    pub raw_env: Vec<String>,
+    /// Belongs to the project of that other job.
+    #[serde(default)]
+    pub project_of: Option<String>,
+    /// Starts at a `launch` step instead of at the beginning.
+    #[serde(default)]
+    pub later: bool,
+}
+
+/// An image of the author's.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// `ENV`.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// `LABEL`.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One variable.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variable {
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A service of the job.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Its alias, by which steps address it.
+    pub alias: String,
+    /// Its own `variables:`.
+    #[serde(default)]
+    pub variables: Vec<Variable>,
+    /// Its image.
+    #[serde(default)]
+    pub image: Image,
+}
+
+/// One step. Which keys an action takes is checked when the case is read.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Step {
+    /// Where: `a.build`, a service as `a.db`, `a` for a job, `host` for a process on the instance, `upstream` for another machine, `lab` for the lab itself.
+    #[serde(rename = "in")]
+    pub place: String,
+    /// What.
+    #[serde(rename = "do")]
+    pub action: Action,
+    /// Why, for the report.
+    pub note: String,
+    /// Only under these defences; all when empty.
+    pub only: Vec<Defence>,
+    /// The step once for each, with `${each}` put in.
+    pub each: Vec<String>,
+    /// Keeps what came back (a token, a body) as `${saved.NAME}`.
+    pub save: Option<String>,
+    /// Whether its verdict counts; the action's own default when absent.
+    pub attempt: Option<bool>,
+    /// Instead of the case's own expectation.
+    pub expect: BTreeMap<Defence, Expected>,
+    /// `imds`: protocol version, 1 or 2.
+    pub version: Option<u8>,
+    /// `imds`, `get`, `token`: the host part of the URL; default `169.254.169.254`.
+    pub host: Option<String>,
+    /// `imds`: asks for this role instead of the first one listed.
+    pub role: Option<String>,
+    /// `get`: the request target, sent exactly so.
+    pub path: Option<String>,
+    /// `get`: default GET.
+    pub method: Option<String>,
+    /// `get`: `own` (a fresh one; the default), `none`, or the token itself.
+    pub token: Option<String>,
+    /// `get`, `token`: further headers.
+    pub headers: Vec<(String, String)>,
+    /// `raw`, `send`, `listen`: bytes, with `\r`, `\n`, `\\` and `\xNN` understood.
+    pub send: Option<String>,
+    /// `raw`, `open`: address and port.
+    pub to: Option<String>,
+    /// `get`, `raw`, `open`: source address, or address and port.
+    pub bind: Option<String>,
+    /// `open`, `send`, `receive`, `close`, `listen`, `accepted`: the connection's or listener's name. `hold`, `release`: the hold's.
+    pub name: Option<String>,
+    /// `listen`: address and port.
+    pub at: Option<String>,
+    /// `accepted`: more connections than that are unexpected.
+    pub at_most: Option<u64>,
+    /// `ip`: arguments of ip(8) inside the container.
+    pub args: Vec<String>,
+    /// `connect`, `disconnect`: the network.
+    pub network: Option<String>,
+    /// `proxy`: `stop`, `kill`, `pause`, `resume`.
+    pub signal: Option<String>,
+    /// `fault`: facts of the request it is for.
+    #[serde(rename = "match")]
+    pub matching: BTreeMap<String, String>,
+    /// `fault`: what happens, as the fakes' control API takes it.
+    pub effect: Option<toml::Table>,
+    /// `fault`: `sts` (default) or `imds`.
+    pub service: Option<String>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// A client's whole flow: token, role list, credentials.
+    #[default]
+    Imds,
+    /// One request.
+    Get,
+    /// The token request.
+    Token,
+    /// Bytes.
+    Raw,
+    /// The unmodified AWS SDK: default credential chain, then GetCallerIdentity.
+    Sdk,
+    /// A harmless request over the route that leads to the endpoint.
+    Reach,
+    /// Opens a connection that lives across steps.
+    Open,
+    /// Writes on it.
+    Send,
+    /// Reads from it.
+    Receive,
+    /// Closes it.
+    Close,
+    /// Listens in the container.
+    Listen,
+    /// Looks who connected to the listener.
+    Accepted,
+    /// ip(8) in the container.
+    Ip,
+    /// Starts a `later` job.
+    Launch,
+    /// Ends a container or a whole job as the runner does: disconnect, remove.
+    Remove,
+    /// SIGKILL, container stays.
+    Kill,
+    /// Starts it again.
+    Start,
+    /// Joins a network.
+    Connect,
+    /// Leaves a network.
+    Disconnect,
+    /// A signal to the proxy.
+    Proxy,
+    /// A fault of a fake.
+    Fault,
+    /// Waits until a request is held by the fault of that name.
+    Hold,
+    /// Lets held answers go.
+    Release,
+    /// Waits until the credentials saved under `name` have expired.
+    Expired,
+}
+
+impl Action {
+    /// Whether its verdict counts unless the step says otherwise.
+    pub const fn is_attempt(self) -> bool {
+        matches!(self, Self::Imds | Self::Get | Self::Token | Self::Raw | Self::Sdk | Self::Receive | Self::Accepted)
+    }
+}
+
+/// How a scenario shows, before and after its attempts, that the defence works at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Control {
+    /// In each attempting container the sanctioned request works.
+    Sanctioned,
+    /// A twin job of the same project, without the attack's ingredients, gets its sanctioned role; the attempting containers reach a neighbour of the endpoint.
+    Twin,
+    /// The attempting containers reach a neighbour of the endpoint on the same route.
+    Reach,
+    /// The sanctioned request works before; afterwards (the step broke the proxy on purpose) only the neighbour is asked.
+    SanctionedBefore,
+}
+
+/// What opens the hole.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hole {
+    /// Switches of weak-proxy; each must turn the scenario red.
+    #[serde(default)]
+    pub weak: Vec<String>,
+    /// Defences in whose place the proxy's expectation must turn red.
+    #[serde(default)]
+    pub defence: Vec<Defence>,
+}

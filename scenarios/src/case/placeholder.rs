@@ -1,0 +1,107 @@
+//! `${…}` inside a case's texts: which there are, and whether one means something where it stands. Puts nothing in; that is for `play`.
+
+use std::collections::BTreeSet;
+
+use super::document::suggestion;
+use super::model::Case;
+
+/// Facts of a container that a placeholder may name.
+const FACTS: &[&str] = &["ip", "ip6", "mac", "gateway"];
+
+/// A placeholder that means nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unresolved {
+    pub(super) what: String,
+    pub(super) remedy: String,
+}
+
+/// What placeholders may refer to at one place of a case.
+#[derive(Debug)]
+pub(super) struct Scope<'c> {
+    pub(super) case: &'c Case,
+    /// Saved by earlier steps.
+    pub(super) saved: &'c BTreeSet<String>,
+    /// Whether the step runs once for each of several values.
+    pub(super) each: bool,
+}
+
+impl Scope<'_> {
+    /// Everything in the text that means nothing here.
+    pub(super) fn unresolved(&self, text: &str) -> Vec<Unresolved> {
+        let mut found = Vec::new();
+        let mut rest = text;
+        while let Some((_, after)) = rest.split_once("${") {
+            let Some((inner, behind)) = after.split_once('}') else {
+                found.push(Unresolved {
+                    what: "`${` without `}`".to_owned(),
+                    remedy: "close the placeholder; a dollar sign alone stands for itself".to_owned(),
+                });
+                break;
+            };
+            found.extend(
+                self.resolve(inner)
+                    .err()
+                    .map(|(what, remedy)| Unresolved { what, remedy }),
+            );
+            rest = behind;
+        }
+        found
+    }
+
+    fn resolve(&self, inner: &str) -> Result<(), (String, String)> {
+        let known = |kind: &str, name: &str, names: &[&str]| {
+            if names.contains(&name) {
+                Ok(())
+            } else {
+                Err((format!("`${{{inner}}}`: no {kind} `{name}`"), suggestion(name, names)))
+            }
+        };
+        let roles: Vec<&str> = self.case.roles.iter().map(|role| role.name.as_str()).collect();
+        let jobs: Vec<&str> = self.case.jobs.iter().map(|job| job.name.as_str()).collect();
+        let networks: Vec<&str> = self.case.networks.iter().map(|network| network.name.as_str()).collect();
+        let saved: Vec<&str> = self.saved.iter().map(String::as_str).collect();
+        let words: Vec<&str> = inner.split('.').collect();
+        match words.as_slice() {
+            ["host", "role" | "arn"] | ["runner", "id"] | ["sts"] | ["proxy", "port"] => Ok(()),
+            ["each"] if self.each => Ok(()),
+            ["each"] => Err((
+                "`${each}` in a step without `each`".to_owned(),
+                "add `each` to the step".to_owned(),
+            )),
+            ["role" | "arn", name] => known("role", name, &roles),
+            ["saved", name] => known("value saved by an earlier step", name, &saved),
+            ["network", name] => known("network", name, &networks),
+            ["project" | "job", name] => known("job", name, &jobs),
+            [job, container, fact] => {
+                let containers = containers(self.case);
+                let place = format!("{job}.{container}");
+                known(
+                    "container",
+                    &place,
+                    &containers.iter().map(String::as_str).collect::<Vec<_>>(),
+                )?;
+                known("fact of a container", fact, FACTS)
+            }
+            _ => Err((
+                format!("unknown placeholder `${{{inner}}}`"),
+                "known are role.X, arn.X, host.role, host.arn, saved.X, each, network.X, project.J, job.J, runner.id, \
+                 J.build.ip (ip6, mac, gateway), sts, proxy.port"
+                    .to_owned(),
+            )),
+        }
+    }
+}
+
+/// The containers of a case, as steps name them.
+pub(super) fn containers(case: &Case) -> Vec<String> {
+    let mut names = Vec::new();
+    for job in &case.jobs {
+        for kind in ["build", "predefined"]
+            .into_iter()
+            .chain(job.services.iter().map(|service| service.alias.as_str()))
+        {
+            names.push(format!("{}.{kind}", job.name));
+        }
+    }
+    names
+}

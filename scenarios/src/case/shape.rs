@@ -1,0 +1,304 @@
+//! The shape of a case file as one table: which keys, of which type, needed or not, and what for. The reader of documents and the JSON schema
+//! both follow it; what the values mean together is in `check`.
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Text,
+    Flag,
+    /// A whole number in this range.
+    Count(i64, i64),
+    /// One of these words.
+    Word(&'static [&'static str]),
+    Verdict,
+    List(&'static Kind),
+    /// `[name, value]`.
+    Pair,
+    Table(&'static Shape),
+    /// A table with keys of the author's choice.
+    Named(&'static Kind),
+    /// A table with a key for each defence.
+    PerDefence(&'static Kind),
+}
+
+/// One key.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) needed: bool,
+    pub(super) doc: &'static str,
+}
+
+/// One table.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) keys: &'static [Key],
+    /// Exactly one of the keys must stand there.
+    pub(super) one_of: bool,
+}
+
+const fn needed(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        needed: true,
+        doc,
+    }
+}
+
+const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        needed: false,
+        doc,
+    }
+}
+
+const fn table(keys: &'static [Key]) -> Shape {
+    Shape { keys, one_of: false }
+}
+
+pub(super) const DEFENCES: &[&str] = &["none", "firewall", "proxy"];
+pub(super) const CONTROLS: &[&str] = &["sanctioned", "twin", "reach", "sanctioned-before"];
+pub(super) const KINDS: &[&str] = &["build", "predefined", "service", "wait"];
+pub(super) const SIGNALS: &[&str] = &["stop", "kill", "pause", "resume"];
+pub(super) const ACTIONS: &[&str] = &[
+    "imds",
+    "get",
+    "token",
+    "raw",
+    "sdk",
+    "reach",
+    "open",
+    "send",
+    "receive",
+    "close",
+    "listen",
+    "accepted",
+    "ip",
+    "launch",
+    "remove",
+    "kill",
+    "start",
+    "connect",
+    "disconnect",
+    "proxy",
+    "fault",
+    "hold",
+    "release",
+    "expired",
+];
+
+const TEXTS: Kind = Kind::List(&Kind::Text);
+const VERDICTS: Kind = Kind::List(&Kind::Verdict);
+const VARIABLES: Kind = Kind::List(&Kind::Table(&VARIABLE));
+
+/// A case file.
+pub(super) static CASE: Shape = table(&[
+    needed("id", Kind::Text, "the catalogue's number, such as ROLE-02"),
+    needed(
+        "name",
+        Kind::Text,
+        "a few words with hyphens; with the id it names the folder",
+    ),
+    needed("title", Kind::Text, "one line for tables, at most 60 characters"),
+    needed(
+        "doc",
+        Kind::Text,
+        "what the attack or use is, why it works where it works, and what stops it",
+    ),
+    optional("references", TEXTS, "where this is known from"),
+    optional(
+        "exclusive",
+        Kind::Flag,
+        "the scenario disturbs its instance and gets one of its own",
+    ),
+    optional(
+        "role",
+        Kind::List(&Kind::Table(&ROLE)),
+        "roles of the simulated account",
+    ),
+    optional("rule", Kind::List(&Kind::Table(&RULE)), "what the operator sanctions"),
+    optional("runner", Kind::Table(&RUNNER), "the runner's configuration"),
+    optional(
+        "network",
+        Kind::List(&Kind::Table(&NETWORK)),
+        "user-defined networks that exist before the jobs start",
+    ),
+    optional(
+        "job",
+        Kind::List(&Kind::Table(&JOB)),
+        "what the pipeline's author gives to each job",
+    ),
+    needed("step", Kind::List(&Kind::Table(&STEP)), "what happens, in order"),
+    needed(
+        "expect",
+        Kind::PerDefence(&VERDICTS),
+        "the verdicts each defence may give to every attempt that says nothing else",
+    ),
+    optional(
+        "control",
+        Kind::PerDefence(&Kind::Word(CONTROLS)),
+        "how each defence shows that it works at all",
+    ),
+    needed(
+        "hole",
+        Kind::Table(&HOLE),
+        "what opens the hole that this scenario exists for",
+    ),
+]);
+
+static ROLE: Shape = table(&[
+    needed("name", Kind::Text, "the case's own short name"),
+    optional("external_id", Kind::Text, "demanded by the trust policy"),
+    optional("untrusting", Kind::Flag, "the trust policy denies the instance's role"),
+]);
+
+static RULE: Shape = table(&[
+    needed("job", Kind::Text, "the job whose project the rule is for"),
+    optional(
+        "kind",
+        Kind::List(&Kind::Word(KINDS)),
+        "container kinds; [\"build\"] when absent",
+    ),
+    optional("role", Kind::Text, "the sanctioned role's short name"),
+    optional("selectable", TEXTS, "short names that IAM_ROLE may select"),
+    optional("external_id", Kind::Text, "passed to STS"),
+]);
+
+static RUNNER: Shape = table(&[optional(
+    "config",
+    Kind::Text,
+    "an excerpt of config.toml: the keys below one [[runners]]",
+)]);
+
+static NETWORK: Shape = table(&[
+    needed("name", Kind::Text, "the case's own short name"),
+    optional(
+        "bridge",
+        Kind::Text,
+        "com.docker.network.bridge.name; Docker's choice when absent",
+    ),
+    optional("ipv6", Kind::Flag, "with an IPv6 subnet"),
+]);
+
+static JOB: Shape = table(&[
+    needed("name", Kind::Text, "the case's own short name, one lower-case word"),
+    optional("image", Kind::Table(&IMAGE), "the image the author built"),
+    optional("variables", VARIABLES, "in payload order, duplicates kept"),
+    optional("services", Kind::List(&Kind::Table(&SERVICE)), "services of the job"),
+    optional(
+        "native_steps",
+        Kind::Flag,
+        "the environment is replaced by one recovery variable",
+    ),
+    optional("raw_env", TEXTS, "raw entries at the end of Config.Env"),
+    optional("project_of", Kind::Text, "belongs to the project of that other job"),
+    optional(
+        "later",
+        Kind::Flag,
+        "starts at a launch step instead of at the beginning",
+    ),
+]);
+
+static IMAGE: Shape = table(&[
+    optional("env", Kind::Named(&Kind::Text), "ENV"),
+    optional("labels", Kind::Named(&Kind::Text), "LABEL"),
+]);
+
+static VARIABLE: Shape = table(&[
+    needed("key", Kind::Text, "its key"),
+    needed("value", Kind::Text, "its value; may be empty"),
+]);
+
+static SERVICE: Shape = table(&[
+    needed("alias", Kind::Text, "its alias, by which steps address it"),
+    optional("variables", VARIABLES, "its own variables"),
+    optional("image", Kind::Table(&IMAGE), "its image"),
+]);
+
+static STEP: Shape = table(&[
+    needed(
+        "in",
+        Kind::Text,
+        "a container such as a.build, a job, host, upstream or lab",
+    ),
+    needed("do", Kind::Word(ACTIONS), "what happens"),
+    optional("note", Kind::Text, "why, for the report"),
+    optional("only", Kind::List(&Kind::Word(DEFENCES)), "only under these defences"),
+    optional("each", TEXTS, "the step once for each, with ${each} put in"),
+    optional("save", Kind::Text, "keeps what came back as ${saved.NAME}"),
+    optional("attempt", Kind::Flag, "whether its verdict counts"),
+    optional(
+        "expect",
+        Kind::PerDefence(&VERDICTS),
+        "instead of the case's own expectation",
+    ),
+    optional("version", Kind::Count(1, 2), "protocol version"),
+    optional("host", Kind::Text, "the host part of the URL; default 169.254.169.254"),
+    optional("role", Kind::Text, "asks for this role instead of the first one listed"),
+    optional("path", Kind::Text, "the request target, sent exactly so"),
+    optional("method", Kind::Text, "default GET"),
+    optional(
+        "token",
+        Kind::Text,
+        "own (a fresh one; the default), none, or the token itself",
+    ),
+    optional("headers", Kind::List(&Kind::Pair), "further headers"),
+    optional("send", Kind::Text, r"bytes, with \r, \n, \\ and \xNN understood"),
+    optional("to", Kind::Text, "address and port"),
+    optional("bind", Kind::Text, "source address, or address and port"),
+    optional(
+        "name",
+        Kind::Text,
+        "the connection's, listener's, hold's or saved credentials' name",
+    ),
+    optional("at", Kind::Text, "address and port to listen on"),
+    optional(
+        "at_most",
+        Kind::Count(0, 1_000_000),
+        "more connections than that are unexpected",
+    ),
+    optional("args", TEXTS, "arguments of ip(8)"),
+    optional("network", Kind::Text, "the network's short name"),
+    optional("signal", Kind::Word(SIGNALS), "what happens to the proxy"),
+    optional(
+        "match",
+        Kind::Named(&Kind::Text),
+        "facts of the request that the fault is for",
+    ),
+    optional("effect", Kind::Table(&EFFECT), "what happens to it"),
+    optional(
+        "service",
+        Kind::Word(&["sts", "imds"]),
+        "whose fault it is; default sts",
+    ),
+]);
+
+static EFFECT: Shape = Shape {
+    keys: &[
+        optional("hold", Kind::Text, "the answer waits until that hold is released"),
+        optional("error", Kind::Table(&ERROR), "this answer instead"),
+        optional("lifetime_seconds", Kind::Count(1, 43_200), "credentials live that long"),
+        optional("reset", Kind::Flag, "the connection is reset"),
+        optional("rewrite", Kind::Named(&Kind::Text), "fields of the answer are replaced"),
+    ],
+    one_of: true,
+};
+
+static ERROR: Shape = table(&[
+    needed("status", Kind::Count(400, 599), "HTTP status"),
+    optional("code", Kind::Text, "the service's error code"),
+    optional("message", Kind::Text, "the service's error message"),
+]);
+
+static HOLE: Shape = table(&[
+    optional("weak", TEXTS, "switches of weak-proxy; each must turn the scenario red"),
+    optional(
+        "defence",
+        Kind::List(&Kind::Word(DEFENCES)),
+        "defences in whose place the proxy's expectation must turn red",
+    ),
+]);
