@@ -93,7 +93,7 @@ impl Listed {
 
 /// Whether the address may belong to the network: it lies in one of its subnets, or the network does not tell them.
 #[must_use]
-pub fn may_hold(network: &Network, address: IpAddr) -> bool {
+pub(super) fn may_hold(network: &Network, address: IpAddr) -> bool {
     let configs = network.ipam.as_ref().and_then(|ipam| ipam.config.as_deref()).unwrap_or_default();
     let mut subnets = configs.iter().filter_map(|config| config.subnet.as_deref()).peekable();
     subnets.peek().is_none() || subnets.any(|subnet| covers(subnet, address))
@@ -101,7 +101,7 @@ pub fn may_hold(network: &Network, address: IpAddr) -> bool {
 
 /// The ids of the containers to which the network gave the address.
 #[must_use]
-pub fn owners(network: &NetworkInspect, address: IpAddr) -> Vec<String> {
+pub(super) fn owners(network: &NetworkInspect, address: IpAddr) -> Vec<String> {
     let containers = network.containers.iter().flatten();
     let has = |written: Option<&String>| {
         written.and_then(|text| text.split('/').next()).and_then(|text| text.parse::<IpAddr>().ok()) == Some(address)
