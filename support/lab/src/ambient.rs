@@ -1,0 +1,40 @@
+//! The only file that reads the process's environment, takes randomness from the system, or names programs to start.
+
+use std::{ffi::OsString, fs::File, io::Read, path::Path, process::Command};
+
+use crate::RunId;
+
+/// Where programs are looked up: the process's own `PATH` and the directories of system programs, which a service's `PATH` may lack.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads PATH")]
+pub(crate) fn path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    for directory in ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"] {
+        if !std::env::split_paths(&path).any(|known| known == Path::new(directory)) {
+            if !path.is_empty() {
+                path.push(":");
+            }
+            path.push(directory);
+        }
+    }
+    path
+}
+
+/// A command that inherits nothing from this process but `PATH`.
+#[expect(clippy::disallowed_methods, reason = "the one place that starts programs")]
+pub(crate) fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", path()).current_dir("/");
+    command
+}
+
+impl RunId {
+    /// A name that no other run has, from the system's randomness.
+    ///
+    /// # Errors
+    /// When the system's randomness cannot be read.
+    pub fn fresh() -> std::io::Result<Self> {
+        let mut bytes = [0_u8; 8];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(Self::from_bits(u64::from_ne_bytes(bytes)))
+    }
+}
