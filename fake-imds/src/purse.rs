@@ -1,0 +1,118 @@
+//! Keeps the current credentials of the instance, as the real service repeats one set until it is rotated. It must not know how they
+//! are issued, nor what is answered with them.
+
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::credentials::{Issued, Kind, LIFETIME_SECONDS};
+use crate::issuer::{IssueError, Issuer};
+
+/// The current credentials of both kinds.
+#[derive(Debug)]
+pub struct Purse {
+    issuer: Issuer,
+    role: Slot,
+    identity: Slot,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    set: Mutex<Option<Issued>>,
+    /// Held while a new set is fetched, so that one first request among many asks.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+impl Slot {
+    fn current(&self, now: Timestamp) -> Option<Issued> {
+        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        set.as_ref()
+            .filter(|issued| matches!(issued, Issued::Credentials(set) if set.current(now)))
+            .cloned()
+    }
+}
+
+impl Purse {
+    /// An empty purse.
+    pub fn new(issuer: Issuer) -> Self {
+        Self {
+            issuer,
+            role: Slot::default(),
+            identity: Slot::default(),
+        }
+    }
+
+    /// The current credentials, new ones if the old are about to expire. With a lifetime, new ones that live so long and are not kept.
+    ///
+    /// # Errors
+    /// There are no current ones, and none could be issued.
+    pub async fn current(&self, kind: Kind, now: Timestamp, lifetime: Option<u64>) -> Result<Issued, IssueError> {
+        if let Some(seconds) = lifetime {
+            return self.issuer.issue(kind, now, seconds).await;
+        }
+        let slot = match kind {
+            Kind::Role => &self.role,
+            Kind::Identity => &self.identity,
+        };
+        if let Some(issued) = slot.current(now) {
+            return Ok(issued);
+        }
+        let _fetching = slot.fetching.lock().await;
+        if let Some(issued) = slot.current(now) {
+            return Ok(issued);
+        }
+        let issued = self.issuer.issue(kind, now, LIFETIME_SECONDS).await?;
+        *slot.set.lock().unwrap_or_else(PoisonError::into_inner) = Some(issued.clone());
+        Ok(issued)
+    }
+
+    /// Forgets them.
+    pub fn clear(&self) {
+        for slot in [&self.role, &self.identity] {
+            *slot.set.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fake_kit::seed::{Canaries, Seed};
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::world::World;
+
+    fn purse() -> Purse {
+        let seed = Seed::default();
+        Purse::new(Issuer::new(World::default(), seed.clone(), Canaries::new(seed), None))
+    }
+
+    #[tokio::test]
+    async fn one_set_is_repeated_until_five_minutes_before_its_expiry() {
+        let purse = purse();
+        let start = Timestamp::UNIX_EPOCH;
+        let first = purse.current(Kind::Role, start, None).await.unwrap();
+        let before = start + SignedDuration::from_secs(21_600 - 301);
+        assert_eq!(purse.current(Kind::Role, before, None).await.unwrap(), first);
+        let after = start + SignedDuration::from_secs(21_600 - 300);
+        assert_ne!(purse.current(Kind::Role, after, None).await.unwrap(), first);
+    }
+
+    #[tokio::test]
+    async fn a_short_lifetime_is_not_kept() {
+        let purse = purse();
+        let start = Timestamp::UNIX_EPOCH;
+        let short = purse.current(Kind::Role, start, Some(5)).await.unwrap();
+        assert_ne!(purse.current(Kind::Role, start, None).await.unwrap(), short);
+    }
+
+    #[tokio::test]
+    async fn the_kinds_do_not_mix_and_a_cleared_purse_is_empty() {
+        let purse = purse();
+        let start = Timestamp::UNIX_EPOCH;
+        let role = purse.current(Kind::Role, start, None).await.unwrap();
+        assert_ne!(purse.current(Kind::Identity, start, None).await.unwrap(), role);
+        purse.clear();
+        assert_ne!(purse.current(Kind::Role, start, None).await.unwrap(), role);
+    }
+}

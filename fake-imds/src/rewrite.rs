@@ -1,0 +1,136 @@
+//! The keys of a rewrite fault: `status`, `body`, `truncate`, `hop-limit`, `header:NAME` and `credentials:FIELD`. An empty value removes a
+//! header or field. It must not know which requests are struck.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use crate::credentials::Fields;
+
+/// Applies `credentials:FIELD` keys to a credentials document.
+pub fn fields(rewrite: &BTreeMap<String, String>, fields: &mut Fields) {
+    for (key, value) in rewrite {
+        let Some(name) = key.strip_prefix("credentials:") else {
+            continue;
+        };
+        if value.is_empty() {
+            fields.retain(|(field, _)| field != name);
+        } else if let Some((_, old)) = fields.iter_mut().find(|(field, _)| field == name) {
+            old.clone_from(value);
+        } else {
+            fields.push((name.to_owned(), value.clone()));
+        }
+    }
+}
+
+/// The body after `body` and `truncate`.
+pub fn body(rewrite: &BTreeMap<String, String>, body: Bytes) -> Bytes {
+    let body = rewrite.get("body").map_or(body, |text| Bytes::from(text.clone()));
+    match rewrite.get("truncate").and_then(|length| length.parse::<usize>().ok()) {
+        Some(length) => body.slice(..length.min(body.len())),
+        None => body,
+    }
+}
+
+/// The hop limit asked for.
+pub fn hop_limit(rewrite: &BTreeMap<String, String>) -> Option<u8> {
+    rewrite.get("hop-limit").and_then(|hops| hops.parse().ok())
+}
+
+/// Applies `status` and `header:NAME`, and returns the keys that are none.
+pub fn response(rewrite: &BTreeMap<String, String>, response: &mut Response<Bytes>) -> Vec<String> {
+    let mut unknown = Vec::new();
+    for (key, value) in rewrite {
+        let done = match (key.as_str(), key.strip_prefix("header:")) {
+            ("status", _) => value
+                .parse::<StatusCode>()
+                .map(|status| *response.status_mut() = status)
+                .is_ok(),
+            ("hop-limit", _) => value.parse::<u8>().is_ok_and(|hops| hops > 0),
+            ("truncate", _) => value.parse::<usize>().is_ok(),
+            ("body", _) => true,
+            (_, Some(name)) => header(response, name, value),
+            (other, None) => other.starts_with("credentials:"),
+        };
+        if !done {
+            unknown.push(format!("{key}={value}"));
+        }
+    }
+    unknown
+}
+
+fn header(response: &mut Response<Bytes>, name: &str, value: &str) -> bool {
+    let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) else {
+        return false;
+    };
+    // The length is the body's; another one would end the connection, not the answer.
+    if name == http::header::CONTENT_LENGTH {
+        return false;
+    }
+    if value.is_empty() {
+        response.headers_mut().remove(name);
+    } else {
+        response.headers_mut().insert(name, value);
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn fields_are_replaced_removed_and_added() {
+        let mut document: Fields = vec![
+            ("Code".to_owned(), "Success".to_owned()),
+            ("Token".to_owned(), "T".to_owned()),
+        ];
+        let rewrite = keys(&[
+            ("credentials:Code", "Failed"),
+            ("credentials:Token", ""),
+            ("credentials:New", "1"),
+        ]);
+        fields(&rewrite, &mut document);
+        assert_eq!(
+            document,
+            [
+                ("Code".to_owned(), "Failed".to_owned()),
+                ("New".to_owned(), "1".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn bodies_are_replaced_and_cut() {
+        assert_eq!(body(&keys(&[("truncate", "2")]), Bytes::from("abc")), "ab");
+        assert_eq!(
+            body(&keys(&[("truncate", "9"), ("body", "xyz")]), Bytes::from("abc")),
+            "xyz"
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_named() {
+        let mut answer = Response::new(Bytes::new());
+        let rewrite = keys(&[
+            ("status", "418"),
+            ("header:Retry-After", "1"),
+            ("colour", "red"),
+            ("header:Content-Length", "9"),
+        ]);
+        assert_eq!(
+            response(&rewrite, &mut answer),
+            ["colour=red", "header:Content-Length=9"]
+        );
+        assert_eq!(answer.status(), 418);
+        assert_eq!(answer.headers().get("retry-after").unwrap(), "1");
+    }
+}

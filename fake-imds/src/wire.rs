@@ -1,0 +1,113 @@
+//! Lays an answer out as the captured ones are: which headers, in which order. It must not know why it is given.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use hyper::ext::ReasonPhrase;
+use jiff::Timestamp;
+
+use crate::answer::phrase;
+
+/// The lifetime of the token, on answers to IMDSv2 requests.
+const TOKEN_TTL: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
+/// What the service calls itself.
+const SERVER: HeaderValue = HeaderValue::from_static("EC2ws");
+/// The content type of nearly everything, JSON included.
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
+
+/// Which of the captured layouts an answer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Metadata that last changed then.
+    Data(Timestamp),
+    /// User data that last changed then.
+    UserData(Timestamp),
+    /// A new token.
+    Token,
+    /// An error page.
+    Page,
+    /// No body.
+    Empty,
+}
+
+/// What stands around a body.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame {
+    /// HTTP status.
+    pub status: u16,
+    /// The layout.
+    pub layout: Layout,
+    /// The token's remaining seconds.
+    pub token_seconds: Option<u64>,
+    /// The `Allow` header.
+    pub allow: Option<&'static str>,
+    /// Whether to leave `Connection: close` out.
+    pub keep_alive: bool,
+    /// The time for `Date`.
+    pub now: Timestamp,
+}
+
+/// The response, headers in the order in which they are to be written.
+pub fn lay_out(frame: &Frame, body: Bytes) -> Response<Bytes> {
+    let length = HeaderValue::from(body.len());
+    let date = date(frame.now);
+    let mut lines: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(8);
+    if let Some(methods) = frame.allow {
+        lines.push((header::ALLOW, HeaderValue::from_static(methods)));
+    }
+    if let Some(seconds) = frame.token_seconds {
+        lines.push((TOKEN_TTL, HeaderValue::from(seconds)));
+    }
+    let close = (!frame.keep_alive).then_some((header::CONNECTION, HeaderValue::from_static("close")));
+    match frame.layout {
+        Layout::Data(changed) | Layout::UserData(changed) => {
+            let octets = matches!(frame.layout, Layout::UserData(_));
+            let kind = if octets {
+                HeaderValue::from_static("application/octet-stream")
+            } else {
+                TEXT
+            };
+            lines.push((header::CONTENT_TYPE, kind));
+            lines.push((header::ACCEPT_RANGES, HeaderValue::from_static("none")));
+            lines.push((header::LAST_MODIFIED, self::date(changed)));
+            lines.extend([
+                (header::CONTENT_LENGTH, length),
+                (header::DATE, date),
+                (header::SERVER, SERVER),
+            ]);
+            lines.extend(close);
+        }
+        Layout::Token | Layout::Empty => {
+            lines.extend([
+                (header::CONTENT_LENGTH, length),
+                (header::DATE, date),
+                (header::SERVER, SERVER),
+            ]);
+            lines.extend(close);
+            lines.push((header::CONTENT_TYPE, TEXT));
+        }
+        Layout::Page => {
+            lines.push((header::CONTENT_TYPE, HeaderValue::from_static("text/html")));
+            lines.extend([
+                (header::CONTENT_LENGTH, length),
+                (header::DATE, date),
+                (header::SERVER, SERVER),
+            ]);
+            lines.extend(close);
+        }
+    }
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(frame.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if frame.status == 405 {
+        response
+            .extensions_mut()
+            .insert(ReasonPhrase::from_static(phrase(405).as_bytes()));
+    }
+    response.headers_mut().extend(lines);
+    response
+}
+
+/// An HTTP date.
+fn date(at: Timestamp) -> HeaderValue {
+    let text = at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+}

@@ -1,0 +1,64 @@
+//! The command line: what it says, and how it ends.
+
+use crate::running::{Running, run};
+
+#[test]
+fn it_says_where_it_listens_and_stops_on_sigterm() {
+    let imds = Running::start(&[]);
+    assert!(imds.lines[0].starts_with("listening on http://127.0.0.1:"));
+    assert!(imds.lines[1].starts_with("listening on http://[::1]:"));
+    assert_eq!(imds.lines[2], format!("listening on unix:{}", imds.socket.display()));
+    assert_eq!(imds.control("GET", "/healthz", ""), (200, "ok".into()));
+    let idle = imds.connect();
+    let socket = imds.socket.clone();
+    assert_eq!(imds.terminate().code(), Some(0));
+    assert!(!socket.exists());
+    drop(idle);
+}
+
+#[test]
+fn a_broken_world_is_refused_with_every_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("world.toml");
+    std::fs::write(&file, "[account]\nid = 1\n[instance]\nhop_limit = 0\nx = 1\n").unwrap();
+    let file = file.to_str().unwrap();
+    let output = run(&["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--world", file]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap().replace(file, "world.toml");
+    insta::assert_snapshot!(text, @"");
+}
+
+#[test]
+fn a_taken_port_and_a_missing_file_are_explained() {
+    let imds = Running::start(&[]);
+    let taken = imds.address.to_string();
+    let output = run(&["--listen", &taken, "--control", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap().replace(&taken, "TAKEN");
+    insta::assert_snapshot!(text, @"");
+    let output = run(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--control",
+        "127.0.0.1:0",
+        "--world",
+        "/nonexistent.toml",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @"");
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_help_teaches_by_example() {
+    assert_eq!(run(&[]).status.code(), Some(2));
+    assert_eq!(
+        run(&["--listen", "nowhere", "--control", "127.0.0.1:0"]).status.code(),
+        Some(2)
+    );
+    let output = run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in ["--sts-control", "unix:PATH", "Examples:", "POST /faults", "Exit codes"] {
+        assert!(text.contains(part), "{part}");
+    }
+}
