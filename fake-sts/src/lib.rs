@@ -1,1 +1,26 @@
-//! See ARCHITECTURE.md.
+//! A fake AWS STS with the slice of IAM around it. See ARCHITECTURE.md.
+//!
+//! [`answer`] is the core: state, time and request in, outcome out. [`service`] is the shell around it. [`provenance`] is what others use
+//! to read a session token.
+
+pub mod ambient;
+pub mod answer;
+pub mod arn;
+pub mod assume_role;
+pub mod control;
+pub mod envelope;
+pub mod front;
+pub mod mint;
+pub mod options;
+pub mod parameters;
+pub mod policy;
+pub mod program;
+pub mod provenance;
+pub mod query;
+pub mod refusal;
+pub mod request;
+pub mod secret;
+pub mod service;
+pub mod signature;
+pub mod state;
+pub mod world;

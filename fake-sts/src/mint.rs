@@ -1,0 +1,131 @@
+//! Credentials out of a seed and a serial number: the same run gives the same keys. It must not know who may have them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fake_kit::seed::{Canary, Seed};
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
+
+use crate::arn::RoleArn;
+use crate::policy::Policy;
+use crate::provenance::{self, Provenance, Via};
+use crate::secret::Secret;
+use crate::state::Session;
+
+const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// A session that was granted and has no credentials yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Whose session.
+    pub role_arn: RoleArn,
+    /// Its unique id.
+    pub role_id: String,
+    /// Whether the role stands in the world.
+    pub of_world: bool,
+    /// RoleSessionName.
+    pub session_name: String,
+    /// How.
+    pub via: Via,
+    /// ARN of the principal that asked.
+    pub requester: String,
+    /// The key that asked; empty for an instance's own credentials.
+    pub requester_key: String,
+    /// ExternalId.
+    pub external_id: Option<String>,
+    /// Lifetime.
+    pub duration_seconds: u32,
+    /// The session policy: text and meaning.
+    pub policy: Option<(String, Policy)>,
+    /// Session tags, inherited ones included.
+    pub tags: BTreeMap<String, String>,
+    /// Keys of the tags to inherit.
+    pub transitive_tag_keys: BTreeSet<String>,
+    /// Source identity, given or inherited.
+    pub source_identity: Option<String>,
+}
+
+/// Makes the credentials of a grant.
+#[must_use]
+pub fn mint(grant: Grant, seed: &Seed, serial: u64, canary: &Canary, now: Timestamp) -> Session {
+    // STS answers in whole seconds.
+    let issued_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let expiration = issued_at
+        .saturating_add(SignedDuration::from_secs(i64::from(grant.duration_seconds)))
+        .unwrap_or(issued_at);
+    let provenance = Provenance {
+        role_arn: grant.role_arn.to_string(),
+        session_name: grant.session_name.clone(),
+        external_id: grant.external_id,
+        requester: grant.requester,
+        requester_key: grant.requester_key,
+        nonce: format!("{serial:016x}"),
+        issued_at,
+        via: grant.via,
+        duration_seconds: grant.duration_seconds,
+        policy_sha256: grant.policy.as_ref().map(|(text, _)| hex::encode(Sha256::digest(text))),
+        source_identity: grant.source_identity.clone(),
+    };
+    Session {
+        access_key_id: access_key_id(&grant.role_arn.account, seed, serial),
+        secret: Secret::new(format!("{canary}{}", seed.base64("secret", serial, 24))),
+        token: Secret::new(provenance::encode(canary.as_str(), &provenance)),
+        expiration,
+        issued_at,
+        arn: grant.role_arn.session_arn(&grant.session_name),
+        role_arn_text: grant.role_arn.to_string(),
+        role_arn: grant.role_arn,
+        role_id: grant.role_id,
+        session_name: grant.session_name,
+        via: grant.via,
+        of_world: grant.of_world,
+        policy: grant.policy.map(|(_, policy)| policy),
+        tags: grant.tags,
+        transitive_tag_keys: grant.transitive_tag_keys,
+        source_identity: grant.source_identity,
+    }
+}
+
+/// `ASIA` and 80 bits in base32: a one, the account in 40 bits (GetAccessKeyInfo reads it from there), 39 bits that differ for each
+/// serial number because an odd factor permutes them.
+fn access_key_id(account: &str, seed: &Seed, serial: u64) -> String {
+    const UNIQUE_BITS: u32 = 39;
+    const MASK: u64 = (1 << UNIQUE_BITS) - 1;
+    let account: u64 = account.parse().unwrap_or_default();
+    let offset = seed
+        .bytes("access key", 0)
+        .iter()
+        .fold(0_u64, |sum, byte| (sum << 7) ^ u64::from(*byte));
+    let unique = serial.wrapping_mul(0x0005_DEEC_E66D).wrapping_add(offset) & MASK;
+    let bits: u128 = (1 << 79) | (u128::from(account) << UNIQUE_BITS) | u128::from(unique);
+    let mut text = "ASIA".to_owned();
+    for at in (0..16).rev() {
+        let digit = usize::try_from((bits >> (at * 5)) & 31).unwrap_or_default();
+        text.push(BASE32.get(digit).copied().map_or('A', char::from));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::access_key_id;
+    use fake_kit::seed::Seed;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn key_ids_differ_and_carry_their_account() {
+        let seed = Seed::default();
+        let keys: BTreeSet<_> = (0..2_000)
+            .map(|serial| access_key_id("123456789012", &seed, serial))
+            .collect();
+        assert_eq!(keys.len(), 2_000);
+        for key in keys {
+            assert!(key.len() == 20 && key.starts_with("ASIA"), "{key}");
+            let bits = key[4..].bytes().fold(0_u128, |bits, byte| {
+                let digit = super::BASE32.iter().position(|letter| *letter == byte).unwrap();
+                bits << 5 | u128::try_from(digit).unwrap()
+            });
+            assert_eq!((bits >> 39) & ((1 << 40) - 1), 123_456_789_012);
+        }
+    }
+}

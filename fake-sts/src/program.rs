@@ -1,0 +1,94 @@
+//! The program: options to a serving fake. It must not pick exit codes, nor decide what STS answers.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fake_kit::clock::Clock;
+use fake_kit::control::ControlState;
+use fake_kit::listen::{BindError, Bound};
+use fake_kit::seed::{Canaries, Seed};
+use fake_kit::serve;
+use thiserror::Error;
+
+use crate::ambient;
+use crate::answer::FACTS;
+use crate::control;
+use crate::options::Options;
+use crate::service::Sts;
+use crate::state::State;
+use crate::world::{self, DEFAULT_WORLD, World};
+
+/// STS answers longer bodies with an empty 413.
+const MOST_BODY_BYTES: usize = 10_000_000;
+
+/// Why the fake does not serve.
+#[derive(Debug, Error)]
+pub enum ProgramError {
+    /// The world file cannot be read.
+    #[error("cannot read {}", path.display())]
+    UnreadableWorld {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The world file is broken.
+    #[error(transparent)]
+    BrokenWorld(#[from] world::Faults),
+    /// A listener cannot be had.
+    #[error("cannot start")]
+    Bind(#[from] BindError),
+    /// Output or signals fail.
+    #[error("cannot serve")]
+    Serve(#[from] io::Error),
+}
+
+/// Reads the world that the options name.
+///
+/// # Errors
+/// The file cannot be read or is broken.
+pub fn load_world(options: &Options, seed: &Seed) -> Result<World, ProgramError> {
+    let (text, name) = match &options.world {
+        None => (DEFAULT_WORLD.to_owned(), "built-in world".to_owned()),
+        Some(path) => {
+            let text = ambient::read_file(path).map_err(|source| ProgramError::UnreadableWorld {
+                path: path.clone(),
+                source,
+            })?;
+            (text, path.display().to_string())
+        }
+    };
+    Ok(world::read(&text, &name, seed)?)
+}
+
+/// Serves until the process is asked to stop.
+///
+/// # Errors
+/// A broken world, or a listener that cannot be had.
+pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<(), ProgramError> {
+    if options.print_world {
+        out.write_all(DEFAULT_WORLD.as_bytes())?;
+        return Ok(out.flush()?);
+    }
+    let seed = Seed::new(options.seed.clone());
+    let world = load_world(&options, &seed)?;
+    let stop = fake_kit::ambient::stop_requested()?;
+    let mut data: Vec<Bound> = Vec::with_capacity(options.listen.len());
+    for listen in &options.listen {
+        data.push(listen.bind().await?);
+    }
+    let Some(control_listen) = &options.control else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "--control is missing").into());
+    };
+    let control_bound = control_listen.bind().await?;
+    let control_state = ControlState::new(Clock::system(), Canaries::new(seed.clone()), FACTS);
+    let sts = Arc::new(Sts::new(State::new(world, options.permissive), seed, control_state));
+    let router = control::router(Arc::clone(&sts));
+    let wire = serve::Options {
+        title_case_headers: false,
+        keep_alive: true,
+        body_limit: MOST_BODY_BYTES,
+    };
+    Ok(serve::run(data, control_bound, router, sts, wire, out, stop).await?)
+}

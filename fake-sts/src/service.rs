@@ -1,0 +1,336 @@
+//! The shell around the pure core: state behind a lock, serial numbers, faults, ledger, and the HTTP answer. It must not decide what STS
+//! answers.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use fake_kit::control::ControlState;
+use fake_kit::fault::Strike;
+use fake_kit::ledger::{Entry, Open};
+use fake_kit::seed::Seed;
+use fake_kit::serve::{self, Malformed, Reply};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
+
+use crate::answer::{self, Outcome, answer};
+use crate::arn::RoleArn;
+use crate::envelope::{self, Element};
+use crate::front::{self, Received};
+use crate::mint::{Grant, mint};
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::state::{Session, State};
+
+/// The name of this fake in ledgers.
+const SERVICE: &str = "sts";
+
+/// Elements that a rewrite may replace, by the name that the fault uses.
+const REWRITABLE: [(&str, &[&str]); 9] = [
+    ("assumed_role_arn", &["AssumedRoleUser", "Arn"]),
+    ("assumed_role_id", &["AssumedRoleUser", "AssumedRoleId"]),
+    ("access_key_id", &["Credentials", "AccessKeyId"]),
+    ("secret_access_key", &["Credentials", "SecretAccessKey"]),
+    ("session_token", &["Credentials", "SessionToken"]),
+    ("expiration", &["Credentials", "Expiration"]),
+    ("arn", &["Arn"]),
+    ("user_id", &["UserId"]),
+    ("account", &["Account"]),
+];
+
+/// A running fake STS.
+pub struct Sts {
+    state: RwLock<State>,
+    seed: Seed,
+    control: ControlState,
+    requests: AtomicU64,
+    issued: AtomicU64,
+}
+
+impl std::fmt::Debug for Sts {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Sts")
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What goes into the HTTP answer.
+struct Answer {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+    reason: String,
+}
+
+impl Sts {
+    /// A fake that has answered nothing yet.
+    #[must_use]
+    pub fn new(state: State, seed: Seed, control: ControlState) -> Self {
+        for role in state.world.roles() {
+            control.canaries.plant(&canary_name(&role.arn));
+        }
+        Self {
+            state: RwLock::new(state),
+            seed,
+            control,
+            requests: AtomicU64::new(0),
+            issued: AtomicU64::new(0),
+        }
+    }
+
+    /// The state, to look at.
+    pub fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, to change.
+    pub fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What ids are derived from.
+    #[must_use]
+    pub fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    /// What the control API steers.
+    #[must_use]
+    pub fn control(&self) -> &ControlState {
+        &self.control
+    }
+
+    /// Makes credentials and remembers them.
+    pub fn issue(&self, grant: Grant, canary: &str) -> Arc<Session> {
+        let canary = self.control.canaries.plant(canary);
+        let serial = self.issued.fetch_add(1, Ordering::Relaxed);
+        let session = Arc::new(mint(grant, &self.seed, serial, &canary, self.control.clock.now()));
+        self.state_mut().remember(Arc::clone(&session));
+        session
+    }
+
+    fn carry_out(
+        &self,
+        request: &Request,
+        received: &Received,
+        strike: &Strike,
+        request_id: &str,
+        entry: &Open,
+    ) -> Answer {
+        let mut notes = strike.story.clone();
+        let outcome = match &strike.error {
+            Some(failure) => Outcome::Refused {
+                refusal: Refusal::planted(failure.status, &failure.code, &failure.message),
+                caller: None,
+            },
+            None => answer(&self.state(), self.control.clock.now(), request, received),
+        };
+        let (action, mut elements, caller) = match outcome {
+            Outcome::Plain(plain) => {
+                let reason = join_notes(plain.reason, &notes);
+                entry.fact("result", plain.status.to_string());
+                return Answer {
+                    status: plain.status,
+                    headers: plain.headers,
+                    body: plain.body.to_owned(),
+                    reason,
+                };
+            }
+            Outcome::Refused { refusal, caller } => {
+                return refuse(&refusal, caller, received, request_id, &notes, entry);
+            }
+            Outcome::Result {
+                action,
+                elements,
+                caller,
+            } => (action, elements, caller),
+            Outcome::Granted { grant, packed, caller } => {
+                let grant = self.bend(*grant, strike, &mut notes);
+                let session = self.issue(grant.clone(), &canary_name(&grant.role_arn));
+                ("AssumeRole", answer::assumed(&session, packed), caller)
+            }
+        };
+        rewrite(&mut elements, strike, &mut notes);
+        entry.fact("caller", caller);
+        entry.fact("result", "ok");
+        Answer {
+            status: 200,
+            headers: vec![("content-type", received.format.content_type().to_owned())],
+            body: envelope::success(action, elements, request_id, received.format),
+            reason: join_notes(action, &notes),
+        }
+    }
+
+    /// Changes a grant as a fault asks: another lifetime, another role.
+    fn bend(&self, mut grant: Grant, strike: &Strike, notes: &mut Vec<String>) -> Grant {
+        if let Some(seconds) = strike.lifetime_seconds {
+            grant.duration_seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        }
+        if let Some(text) = strike.rewrite.get("role_arn") {
+            match RoleArn::parse(text) {
+                Some(arn) => {
+                    let state = self.state();
+                    let role = state.world.role_by_arn(&arn);
+                    grant.of_world = role.is_some();
+                    if let Some(role) = role {
+                        grant.role_id.clone_from(&role.id);
+                    }
+                    grant.role_arn = arn;
+                }
+                None => notes.push(format!("rewrite ignored: {text} is no role ARN")),
+            }
+        }
+        grant
+    }
+}
+
+fn refuse(
+    refusal: &Refusal,
+    caller: Option<String>,
+    received: &Received,
+    request_id: &str,
+    notes: &[String],
+    entry: &Open,
+) -> Answer {
+    entry.fact("result", refusal.code.clone());
+    if let Some(caller) = caller {
+        entry.fact("caller", caller);
+    }
+    let why = refusal.denied_by.clone().unwrap_or_else(|| refusal.code.clone());
+    entry.fact("denied_by", why.clone());
+    Answer {
+        status: refusal.status,
+        headers: vec![("content-type", received.format.content_type().to_owned())],
+        body: refusal.body(request_id, received.format),
+        reason: join_notes(&format!("{}: {why}", refusal.code), notes),
+    }
+}
+
+fn rewrite(elements: &mut [Element], strike: &Strike, notes: &mut Vec<String>) {
+    for (key, value) in &strike.rewrite {
+        let path = REWRITABLE.iter().find(|(name, _)| name == key).map(|(_, path)| *path);
+        let done = key == "role_arn" || path.is_some_and(|path| envelope::replace(elements, path, value));
+        if !done {
+            notes.push(format!("rewrite ignored: this answer has no {key}"));
+        }
+    }
+}
+
+/// The canary of every secret that a role's sessions carry.
+fn canary_name(role: &RoleArn) -> String {
+    format!("role:{}", role.name)
+}
+
+fn join_notes(reason: &str, notes: &[String]) -> String {
+    let mut text = reason.to_owned();
+    for note in notes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "; {note}");
+    }
+    text
+}
+
+fn convert(request: &serve::Request) -> Request {
+    let headers = request
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.as_str().to_owned(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
+        .collect();
+    Request {
+        method: request.method.as_str().to_owned(),
+        path: request.uri.path().to_owned(),
+        query: request.uri.query().map(str::to_owned),
+        headers,
+        body: request.body.clone(),
+        source: request
+            .connection
+            .source()
+            .parse::<SocketAddr>()
+            .ok()
+            .map(|address| address.ip()),
+    }
+}
+
+/// A version 4 UUID out of the seed.
+fn uuid(seed: &Seed, serial: u64) -> String {
+    let bytes = seed.bytes("request", serial);
+    let digits = hex::encode(bytes);
+    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+    format!(
+        "{}-{}-4{}-8{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(13, 16),
+        part(17, 20),
+        part(20, 32)
+    )
+}
+
+fn respond(answer: Answer, request_id: &str, now: Timestamp, region: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let extended = STANDARD.encode(format!("1:{region}:S:{}:R:{}", now.as_millisecond(), request_id));
+    let date = DateTimePrinter::new()
+        .timestamp_to_rfc9110_string(&now)
+        .unwrap_or_default();
+    let common = [
+        ("x-amzn-requestid", request_id.to_owned()),
+        ("x-amz-sts-extended-request-id", extended),
+        ("date", date),
+    ];
+    for (name, value) in common.into_iter().chain(answer.headers) {
+        // A Location echoes the query string, which hyper has checked to be printable.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+impl serve::Service for Sts {
+    async fn answer(&self, arrived: serve::Request) -> Reply {
+        let request = convert(&arrived);
+        let received = front::receive(&request);
+        let (facts, region) = {
+            let state = self.state();
+            (
+                answer::facts(&state, &request, &received),
+                state.world.account.region.clone(),
+            )
+        };
+        // The ledger names a caller only once its signature was verified; faults may match on the claimed one.
+        let mut stated = facts.clone();
+        stated.remove("caller");
+        let entry = self
+            .control
+            .ledger
+            .open(Entry::of(SERVICE, self.control.clock.now(), &arrived, stated));
+        let strike = self.control.faults.strike(&self.control.holds, &facts).await;
+        if strike.reset {
+            entry.fact("result", "reset");
+            entry.answer(0, strike.story.join("; "));
+            return Reply::Reset;
+        }
+        let request_id = uuid(&self.seed, self.requests.fetch_add(1, Ordering::Relaxed));
+        let answer = self.carry_out(&request, &received, &strike, &request_id, &entry);
+        entry.answer(answer.status, answer.reason.clone());
+        Reply::Response(respond(answer, &request_id, self.control.clock.now(), &region))
+    }
+
+    fn malformed(&self, malformed: Malformed) {
+        self.control
+            .ledger
+            .record(Entry::malformed(SERVICE, self.control.clock.now(), &malformed));
+    }
+}
