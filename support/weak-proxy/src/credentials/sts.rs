@@ -1,0 +1,76 @@
+//! STS through the SDK, with base credentials of the instance profile.
+
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_sts::Client;
+use aws_sdk_sts::error::ProvideErrorMetadata as _;
+use jiff::Timestamp;
+use std::time::Duration;
+
+use super::{Ask, Credentials, IssueError, Issuer, Secret};
+use crate::config::Aws;
+
+/// A held answer of STS may take its time (the fakes hold at most 30 s); a client gives up earlier.
+const TIMEOUT: Duration = Duration::from_secs(40);
+
+/// The real issuer.
+#[derive(Debug, Clone)]
+pub struct Sts {
+    client: Client,
+    session_seconds: i32,
+}
+
+impl Sts {
+    /// A client that honours `sts_endpoint`, else `AWS_ENDPOINT_URL_STS`, else the regional default.
+    pub async fn new(aws: &Aws) -> Self {
+        let sdk = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(aws.region.clone()))
+            .credentials_provider(ImdsCredentialsProvider::builder().build())
+            .timeout_config(TimeoutConfig::builder().operation_timeout(TIMEOUT).build())
+            .load()
+            .await;
+        let mut config = aws_sdk_sts::config::Builder::from(&sdk);
+        if let Some(endpoint) = &aws.sts_endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        Self {
+            client: Client::from_conf(config.build()),
+            session_seconds: aws.session_seconds,
+        }
+    }
+}
+
+impl Issuer for Sts {
+    async fn issue(&self, ask: &Ask) -> Result<Credentials, IssueError> {
+        let answer = self
+            .client
+            .assume_role()
+            .role_arn(&ask.role_arn)
+            .role_session_name(&ask.session_name)
+            .set_external_id(ask.external_id.clone())
+            .duration_seconds(self.session_seconds)
+            .send();
+        // Boxed: the SDK's futures are large.
+        let answer = Box::pin(answer).await.map_err(|error| {
+            let code = error
+                .as_service_error()
+                .and_then(|error| error.code())
+                .unwrap_or("no answer");
+            tracing::warn!(role = ask.role_arn, code, "STS gives nothing");
+            if code == "AccessDenied" {
+                IssueError::Denied
+            } else {
+                IssueError::Unavailable
+            }
+        })?;
+        let given = answer.credentials.ok_or(IssueError::Unavailable)?;
+        let expiration = Timestamp::from_second(given.expiration.secs()).map_err(|_| IssueError::Unavailable)?;
+        Ok(Credentials {
+            access_key_id: given.access_key_id,
+            secret_access_key: Secret::new(given.secret_access_key),
+            session_token: Secret::new(given.session_token),
+            expiration,
+        })
+    }
+}

@@ -1,0 +1,253 @@
+use super::*;
+use crate::config::{Aws, OneOrMany};
+
+fn config(rules: Vec<Rule>) -> Config {
+    Config {
+        listen: crate::config::Listen::default(),
+        engine: crate::config::Engine::default(),
+        aws: Aws {
+            account: "123456789012".to_owned(),
+            region: "eu-central-1".to_owned(),
+            partition: "aws".to_owned(),
+            sts_endpoint: None,
+            session_seconds: 3600,
+        },
+        imds: crate::config::Imds::default(),
+        rules,
+    }
+}
+
+fn rule() -> Rule {
+    Rule {
+        runner: "Ab3dEf9_x".to_owned(),
+        gitlab: "gitlab.example.com".to_owned(),
+        project: OneOrMany::One(20),
+        kind: OneOrMany::One("build".to_owned()),
+        role: Some("deploy".to_owned()),
+        selectable: vec!["deploy-eu".to_owned()],
+        external_id: Some("secret-of-20".to_owned()),
+        ..Rule::default()
+    }
+}
+
+fn job(env: &[&str]) -> Facts {
+    Facts::of_job(20, 302, "build", env)
+}
+
+fn ask(hole: Option<Hole>, facts: &Facts) -> Result<String, Refusal> {
+    let switches = Switches {
+        hole,
+        default_role: None,
+    };
+    decide(&config(vec![rule()]), &switches, facts).map(|grant| grant.role.name().to_owned())
+}
+
+fn of_image(mut facts: Facts, entry: &str) -> Facts {
+    facts.env.push(entry.to_owned());
+    facts.image_env.push(entry.to_owned());
+    facts
+}
+
+#[test]
+fn the_rule_names_the_role_and_the_container_selects_inside_it() {
+    assert_eq!(ask(None, &job(&[])), Ok("deploy".to_owned()));
+    assert_eq!(ask(None, &job(&["IAM_ROLE=deploy-eu"])), Ok("deploy-eu".to_owned()));
+    assert_eq!(
+        ask(None, &job(&["IAM_ROLE=arn:aws:iam::123456789012:role/deploy-eu"])),
+        Ok("deploy-eu".to_owned())
+    );
+    assert_eq!(
+        ask(None, &job(&["IAM_ROLE=deploy-eu", "IAM_ROLE=deploy-eu"])),
+        Ok("deploy-eu".to_owned())
+    );
+}
+
+#[test]
+fn another_runner_server_project_ref_or_image_matches_no_rule() {
+    for (key, value) in [
+        ("runner.id", "other"),
+        ("job.url", "https://gitlab.evil.example/g/p/-/jobs/302"),
+        ("project.id", "21"),
+    ] {
+        let mut facts = job(&[]);
+        facts.labels.insert(format!("{PREFIX}{key}"), value.to_owned());
+        assert_eq!(ask(None, &facts), Err(Refusal::NoRule), "{key}");
+    }
+    let narrowed = Rule {
+        refs: Some(OneOrMany::One("main".to_owned())),
+        ..rule()
+    };
+    assert_eq!(
+        decide(&config(vec![narrowed]), &Switches::default(), &job(&[])),
+        Err(Refusal::NoRule)
+    );
+    let narrowed = Rule {
+        image: Some(OneOrMany::One("sha256:feed".to_owned())),
+        ..rule()
+    };
+    assert_eq!(
+        decide(&config(vec![narrowed]), &Switches::default(), &job(&[])),
+        Err(Refusal::NoRule)
+    );
+}
+
+#[test]
+fn a_missing_label_or_a_second_rule_is_a_refusal() {
+    let mut facts = job(&[]);
+    facts.labels.remove(&format!("{PREFIX}job.timeout"));
+    assert_eq!(ask(None, &facts), Err(Refusal::NotOfRunner));
+    let two = config(vec![rule(), rule()]);
+    assert_eq!(
+        decide(&two, &Switches::default(), &job(&[])),
+        Err(Refusal::SeveralRules)
+    );
+}
+
+#[test]
+fn any_role_of_the_variable_is_assumed_only_with_env_over_policy() {
+    let facts = job(&["IAM_ROLE=prod-admin"]);
+    assert_eq!(ask(None, &facts), Err(Refusal::NotSanctioned));
+    assert_eq!(ask(Some(Hole::EnvOverPolicy), &facts), Ok("prod-admin".to_owned()));
+    let two = job(&["IAM_ROLE=a", "IAM_ROLE=b"]);
+    assert_eq!(ask(Some(Hole::EnvOverPolicy), &two), Err(Refusal::Conflict));
+}
+
+#[test]
+fn of_duplicates_one_is_taken_only_with_its_switch() {
+    let facts = job(&["IAM_ROLE=first", "PATH=/bin", "IAM_ROLE=last"]);
+    assert_eq!(ask(None, &facts), Err(Refusal::Conflict));
+    assert_eq!(ask(Some(Hole::FirstEnvWins), &facts), Ok("first".to_owned()));
+    assert_eq!(ask(Some(Hole::LastEnvWins), &facts), Ok("last".to_owned()));
+    assert_eq!(
+        ask(Some(Hole::LastEnvWins), &job(&["IAM_ROLE=last"])),
+        Err(Refusal::NotSanctioned)
+    );
+}
+
+#[test]
+fn odd_values_and_unknown_containers_get_something_only_with_default_role() {
+    for env in [
+        &["IAM_ROLE"][..],
+        &["IAM_ROLE="],
+        &["IAM_ROLE=a b"],
+        &["IAM_ROLE=arn:aws:iam"],
+    ] {
+        assert_eq!(ask(None, &job(env)), Err(Refusal::Odd), "{env:?}");
+        assert_eq!(
+            ask(Some(Hole::DefaultRole), &job(env)),
+            Ok("deploy".to_owned()),
+            "{env:?}"
+        );
+    }
+    let foreign = Facts::default();
+    assert_eq!(ask(None, &foreign), Err(Refusal::NotOfRunner));
+    assert_eq!(ask(Some(Hole::DefaultRole), &foreign), Ok("deploy".to_owned()));
+    assert_eq!(
+        ask(Some(Hole::DefaultRole), &job(&["IAM_ROLE=prod-admin"])),
+        Err(Refusal::NotSanctioned)
+    );
+}
+
+#[test]
+fn without_a_role_in_the_rule_a_container_that_names_none_is_refused_but_for_default_role() {
+    let config = config(vec![Rule { role: None, ..rule() }]);
+    let switches = Switches {
+        hole: Some(Hole::DefaultRole),
+        default_role: Some("fallback".to_owned()),
+    };
+    assert_eq!(decide(&config, &Switches::default(), &job(&[])), Err(Refusal::NoRole));
+    assert_eq!(decide(&config, &switches, &job(&[])).unwrap().role.name(), "fallback");
+    assert_eq!(
+        decide(&config, &Hole::DefaultRole.into(), &job(&[]))
+            .unwrap()
+            .role
+            .name(),
+        "deploy-eu"
+    );
+}
+
+#[test]
+fn other_kinds_get_the_role_only_with_any_kind() {
+    for kind in ["service", "predefined", "wait", "cache-init"] {
+        let facts = Facts::of_job(20, 302, kind, &[]);
+        assert_eq!(ask(None, &facts), Err(Refusal::NoRule), "{kind}");
+        assert_eq!(ask(Some(Hole::AnyKind), &facts), Ok("deploy".to_owned()), "{kind}");
+    }
+}
+
+#[test]
+fn the_image_chooses_only_with_image_env() {
+    let facts = of_image(job(&[]), "IAM_ROLE=prod-admin");
+    assert_eq!(ask(None, &facts), Err(Refusal::OfImage));
+    assert_eq!(ask(Some(Hole::EnvOverPolicy), &facts), Err(Refusal::OfImage));
+    assert_eq!(ask(Some(Hole::ImageEnv), &facts), Ok("prod-admin".to_owned()));
+    assert_eq!(
+        ask(Some(Hole::ImageEnv), &job(&["IAM_ROLE=prod-admin"])),
+        Err(Refusal::NotSanctioned)
+    );
+}
+
+#[test]
+fn a_label_chooses_only_with_role_from_label() {
+    let mut facts = job(&[]);
+    facts.labels.insert("iam.role".to_owned(), "prod-admin".to_owned());
+    assert_eq!(ask(None, &facts), Ok("deploy".to_owned()));
+    assert_eq!(ask(Some(Hole::RoleFromLabel), &facts), Ok("prod-admin".to_owned()));
+}
+
+#[test]
+fn the_session_names_project_job_and_runner_in_64_safe_characters() {
+    let mut facts = job(&[]);
+    assert_eq!(session_name(&facts), "20-302-Ab3dEf9_x");
+    facts.labels.insert(format!("{PREFIX}runner.id"), "é/".repeat(60));
+    let name = session_name(&facts);
+    assert_eq!(name.len(), 64);
+    assert!(name.starts_with("20-302-____"));
+}
+
+#[test]
+fn roles_are_compared_whole() {
+    let aws = config(vec![]).aws;
+    let arn = |text: &str| Role::parse(text, &aws).map(|role| role.arn().to_owned());
+    assert_eq!(
+        arn("/team/deploy").as_deref(),
+        Some("arn:aws:iam::123456789012:role/team/deploy")
+    );
+    assert_eq!(
+        arn("arn:aws:iam::999999999999:role/x").as_deref(),
+        Some("arn:aws:iam::999999999999:role/x")
+    );
+    for odd in [
+        "",
+        "/",
+        "a/b",
+        "..",
+        "/../a",
+        "a b",
+        "r@1:x",
+        "arn:aws-cn:iam::123456789012:role/x",
+        "arn:aws:iam::1:role/",
+        "é",
+    ] {
+        assert_eq!(arn(odd), None, "{odd:?}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic_and_what_it_takes_is_printed_and_taken_again(text in ".{0,80}") {
+        let aws = config(vec![]).aws;
+        if let Some(role) = Role::parse(&text, &aws) {
+            proptest::prop_assert_eq!(Role::parse(role.arn(), &aws), Some(role));
+        }
+    }
+
+    #[test]
+    fn without_a_hole_no_variable_yields_an_unsanctioned_role(values in proptest::collection::vec("[a-z/:=-]{0,12}", 0..4)) {
+        let env: Vec<String> = values.iter().map(|value| format!("IAM_ROLE={value}")).collect();
+        let env: Vec<&str> = env.iter().map(String::as_str).collect();
+        if let Ok(role) = ask(None, &job(&env)) {
+            proptest::prop_assert!(["deploy", "deploy-eu"].contains(&role.as_str()));
+        }
+    }
+}
