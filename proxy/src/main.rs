@@ -1,1 +1,121 @@
-fn main() {}
+//! The program: reads the command line, and alone decides on exit codes.
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use metadata_proxy::ambient;
+use metadata_proxy::cli::{Cli, Command, ConfigFile, FirewallAction};
+use metadata_proxy::config::{Config, Environment};
+use metadata_proxy::run::run;
+use tracing_subscriber::EnvFilter;
+
+/// It failed while running.
+const FAILED: u8 = 1;
+/// Wrong usage or a faulty configuration.
+const MISUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help is printed to stdout, faults to stderr; a reader that went away is nobody's fault.
+            drop(error.print());
+            return if error.use_stderr() { ExitCode::from(MISUSED) } else { ExitCode::SUCCESS };
+        }
+    };
+    // Other crates' words are warnings at least: theirs may hold more than ours do.
+    let filter = EnvFilter::new("warn,metadata_proxy=info");
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match obey(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(code) => ExitCode::from(code),
+    }
+}
+
+fn obey(command: Command) -> Result<(), u8> {
+    match command {
+        Command::Run(file) => {
+            let config = read(&file)?;
+            for warning in config.warnings() {
+                complain("warning", &warning);
+            }
+            drive(run(&config, announce))
+        }
+        Command::Check(file) => {
+            let config = read(&file)?;
+            for warning in config.warnings() {
+                complain("warning", &warning);
+            }
+            announce(&format!("{}: {} rules, no fault", file.path.display(), config.rules.len()));
+            Ok(())
+        }
+        Command::Firewall { action } => match action {
+            FirewallAction::Plan(file)
+            | FirewallAction::Apply(file)
+            | FirewallAction::Verify(file)
+            | FirewallAction::Remove(file) => {
+                drop(read(&file)?);
+                Err(FAILED)
+            }
+        },
+        Command::SelfTestCall { arguments } => {
+            drop(arguments);
+            Err(FAILED)
+        }
+    }
+}
+
+fn read(file: &ConfigFile) -> Result<Config, u8> {
+    let environment = Environment {
+        docker_host: ambient::variable("DOCKER_HOST"),
+        sts_endpoint: ambient::variable("AWS_ENDPOINT_URL_STS"),
+        region: ambient::variable("AWS_REGION"),
+    };
+    let text = read_text(&file.path)?;
+    Config::read(&file.path.display().to_string(), &text, &environment).map_err(|faults| {
+        for fault in &faults.0 {
+            complain("error", &fault.to_string());
+        }
+        MISUSED
+    })
+}
+
+fn read_text(path: &Path) -> Result<String, u8> {
+    std::fs::read_to_string(path).map_err(|error| {
+        complain("error", &format!("cannot read {}", path.display()));
+        complain("caused by", &error.to_string());
+        complain("hint", "name the configuration with --config FILE");
+        MISUSED
+    })
+}
+
+/// Runs to the end, and tells of a failure with all its causes.
+fn drive<E: Error>(work: impl Future<Output = Result<(), E>>) -> Result<(), u8> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+        complain("error", &format!("cannot start the runtime: {error}"));
+        FAILED
+    })?;
+    runtime.block_on(work).map_err(|error| {
+        complain("error", &error.to_string());
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            complain("caused by", &error.to_string());
+            cause = error.source();
+        }
+        FAILED
+    })
+}
+
+/// A result, on stdout. A reader that went away is not an error.
+fn announce(line: &str) {
+    let mut stdout = io::stdout().lock();
+    drop(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
+}
+
+/// Anything else, on stderr.
+fn complain(kind: &str, text: &str) {
+    drop(writeln!(io::stderr().lock(), "{kind}: {text}"));
+}

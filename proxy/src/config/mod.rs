@@ -118,8 +118,8 @@ pub enum MetricsAddress {
 /// The container engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
-    /// Path of the engine's socket.
-    pub socket: PathBuf,
+    /// The engine's socket, `unix:///…`.
+    pub socket: String,
 }
 
 /// What every role has in common.

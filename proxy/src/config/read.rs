@@ -79,15 +79,15 @@ fn read_engine(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<
     } else {
         drop(fields.parse("socket", parse_socket, remedy));
         let from_environment = environment.docker_host.as_deref().map(parse_socket);
-        Some(from_environment.and_then(Result::ok).unwrap_or_else(|| PathBuf::from("/var/run/docker.sock")))
+        Some(from_environment.and_then(Result::ok).unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()))
     };
     fields.close();
     socket.map(|socket| Engine { socket })
 }
 
-fn parse_socket(text: &str) -> Result<PathBuf, &'static str> {
+fn parse_socket(text: &str) -> Result<String, &'static str> {
     let path = text.strip_prefix("unix://").ok_or("not a unix:// address")?;
-    if Path::new(path).is_absolute() { Ok(PathBuf::from(path)) } else { Err("the path is not absolute") }
+    if Path::new(path).is_absolute() { Ok(text.to_owned()) } else { Err("the path is not absolute") }
 }
 
 fn read_aws(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<Aws> {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 pub use cache::{Cache, CacheEvent, Observe};
 pub use issued::Issued;
 pub(crate) use issued::write_time;
-pub use sts::Sts;
+pub use sts::{NoClient, Sts};
 
 use crate::config::{ExternalId, Role};
 use crate::policy::Grant;

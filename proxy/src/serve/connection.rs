@@ -84,7 +84,7 @@ async fn attest<A: Attestor, S: AssumeRole>(
     service: &Service<A, S>,
     connection: &Connection,
 ) -> Result<(Arc<crate::caller::Facts>, A::Pin), Unattested> {
-    if !super::is_endpoint(connection.original_destination) {
+    if !super::ENDPOINTS.contains(&connection.original_destination) {
         return Err(Unattested::DirectConnection);
     }
     timeout(ATTEST, service.attestor.attest(connection)).await.unwrap_or(Err(Unattested::EngineUnavailable))

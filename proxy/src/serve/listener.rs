@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::attest;
 use crate::caller::Connection;
 
 const BACKLOG: i32 = 4096;
@@ -104,14 +105,8 @@ impl Accept for Listener {
     type Wire = TcpStream;
 
     async fn accept(&mut self) -> io::Result<(TcpStream, Connection)> {
-        let (stream, client) = self.0.accept().await?;
-        let socket = SockRef::from(&stream);
-        let original = if client.is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
-        // No record of a redirect: the connection was made to this very socket.
-        let original_destination = match original.ok().and_then(|address| address.as_socket()) {
-            Some(address) => address,
-            None => stream.local_addr()?,
-        };
-        Ok((stream, Connection { client, original_destination }))
+        let (stream, _) = self.0.accept().await?;
+        let connection = attest::connection(&stream)?;
+        Ok((stream, connection))
     }
 }

@@ -38,13 +38,11 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// After an accept that failed, for want of file descriptors for instance.
 const RESPITE: Duration = Duration::from_millis(50);
 
-/// Whether an address is the metadata endpoint.
-#[must_use]
-pub fn is_endpoint(address: SocketAddr) -> bool {
-    const V4: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
-    const V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    address.port() == 80 && (address.ip() == IpAddr::V4(V4) || address.ip() == IpAddr::V6(V6))
-}
+/// The metadata endpoint, in both IP versions.
+pub const ENDPOINTS: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), 80),
+];
 
 /// All that serving needs.
 pub struct Service<A: Attestor, S: AssumeRole> {

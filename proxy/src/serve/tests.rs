@@ -1,0 +1,358 @@
+//! The connection loop over an in-memory stream, with an attestor that obeys.
+
+mod framing;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{End, serve};
+use super::{Counts, ENDPOINTS, Service, Terms, Wire};
+use crate::audit::AuditLog;
+use crate::caller::{Connection, Unattested};
+use crate::credentials::{Cache, Failure};
+use crate::fixture::{FakeAttestor, PausedClock, RULE, ScriptedSts, config, facts, label};
+use crate::metrics::Metrics;
+use crate::policy::Policy;
+use crate::token::Tokens;
+
+#[derive(Debug)]
+struct TestWire {
+    stream: DuplexStream,
+    reset: Arc<AtomicBool>,
+}
+
+impl Wire for TestWire {
+    fn arm_reset(&self) {
+        self.reset.store(true, Ordering::SeqCst);
+    }
+}
+
+impl AsyncRead for TestWire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for TestWire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A proxy with everything but sockets.
+struct World {
+    attestor: Arc<FakeAttestor>,
+    sts: Arc<ScriptedSts>,
+    service: Arc<Service<Arc<FakeAttestor>, Arc<ScriptedSts>>>,
+    stop: CancellationToken,
+}
+
+/// One connection to it, from the client's side.
+struct Client {
+    stream: DuplexStream,
+    reset: Arc<AtomicBool>,
+    served: tokio::task::JoinHandle<End>,
+}
+
+fn world() -> World {
+    world_of(RULE, true)
+}
+
+fn world_of(rules: &str, require_token: bool) -> World {
+    let config = config(rules);
+    let clock = PausedClock::start();
+    let attestor = Arc::new(FakeAttestor::default());
+    *attestor.facts.lock().unwrap() = Some(Arc::new(facts()));
+    let sts = ScriptedSts::new(clock.clone());
+    let metrics = Metrics::new();
+    let (audit, _thread) = AuditLog::start(Box::new(io::sink()), || {}).unwrap();
+    let service = Service {
+        attestor: Arc::clone(&attestor),
+        policy: Policy::new(&config),
+        terms: Terms {
+            tokens: Tokens::new([7; 32]),
+            require_token,
+            region: config.aws.region.to_string(),
+            started: clock.now(),
+        },
+        credentials: Cache::new(Arc::clone(&sts), clock.clone(), 1, Arc::clone(&metrics) as Arc<_>),
+        session_seconds: 3600,
+        clock,
+        nonce: Box::new(|| [5; 8]),
+        audit,
+        metrics,
+        containers: Counts::new(4),
+    };
+    World { attestor, sts, service: Arc::new(service), stop: CancellationToken::new() }
+}
+
+impl World {
+    fn connect(&self) -> Client {
+        self.connect_to(Connection { client: "172.17.0.2:40000".parse().unwrap(), original_destination: ENDPOINTS[0] })
+    }
+
+    fn connect_to(&self, connection: Connection) -> Client {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let reset = Arc::new(AtomicBool::new(false));
+        let wire = TestWire { stream: far, reset: Arc::clone(&reset) };
+        let served = tokio::spawn(serve(Arc::clone(&self.service), wire, connection, self.stop.clone()));
+        Client { stream: near, reset, served }
+    }
+
+    /// One request on a connection of its own; the whole answer.
+    async fn ask(&self, request: &str) -> String {
+        let mut client = self.connect();
+        client.send(request).await;
+        client.stream.shutdown().await.unwrap();
+        client.rest().await
+    }
+}
+
+impl Client {
+    async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    async fn rest(&mut self) -> String {
+        let mut text = String::new();
+        self.stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    /// Reads one answer of a connection that stays open.
+    async fn answer(&mut self) -> (u16, String) {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n\r\n") {
+            bytes.push(self.stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(bytes).unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap().parse().unwrap();
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).await.unwrap();
+        (status(&head), String::from_utf8(body).unwrap())
+    }
+}
+
+fn status(answer: &str) -> u16 {
+    answer.strip_prefix("HTTP/1.1 ").unwrap()[..3].parse().unwrap()
+}
+
+fn get(path: &str, token: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: 169.254.169.254\r\nX-aws-ec2-metadata-token: {token}\r\n\r\n")
+}
+
+const PUT: &str =
+    "PUT /latest/api/token HTTP/1.1\r\nHost: 169.254.169.254\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n";
+const LIST: &str = "/latest/meta-data/iam/security-credentials/";
+const ROLE: &str = "/latest/meta-data/iam/security-credentials/deploy";
+
+#[tokio::test(start_paused = true)]
+async fn the_usual_flow_works_on_one_connection() {
+    let world = world();
+    let mut client = world.connect();
+    client.send(PUT).await;
+    let (status, token) = client.answer().await;
+    assert_eq!((status, token.len()), (200, 56));
+    client.send(&get(LIST, &token)).await;
+    assert_eq!(client.answer().await, (200, "deploy".to_owned()));
+    client.send(&get(ROLE, &token)).await;
+    let (status, document) = client.answer().await;
+    assert_eq!(status, 200);
+    insta::assert_snapshot!(document, @r#"
+    {
+      "Code" : "Success",
+      "LastUpdated" : "2027-01-15T08:00:00Z",
+      "Type" : "AWS-HMAC",
+      "AccessKeyId" : "ASIA0",
+      "SecretAccessKey" : "secret0ofdeploy",
+      "Token" : "IQoJ0",
+      "Expiration" : "2027-01-15T09:00:00Z"
+    }
+    "#);
+    client.send(&get("/latest/meta-data/placement/region", &token)).await;
+    assert_eq!(client.answer().await, (200, "eu-central-1".to_owned()));
+    client.send(&get("/latest/meta-data/iam/info", &token)).await;
+    assert!(client.answer().await.1.contains("arn:aws:iam::123456789012:instance-profile/deploy"));
+    assert_eq!(world.sts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_sent_together_are_judged_one_by_one() {
+    let world = world();
+    let mut client = world.connect();
+    client.send(PUT).await;
+    let (_, token) = client.answer().await;
+    let admin = "/latest/meta-data/iam/security-credentials/admin";
+    client.send(&format!("{}{}{}", get(ROLE, &token), get(admin, &token), get(LIST, &token))).await;
+    assert_eq!(client.answer().await.0, 200);
+    assert_eq!(client.answer().await.0, 404);
+    assert_eq!(client.answer().await, (200, "deploy".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_request_is_answered_without_a_body() {
+    let world = world_of(RULE, false);
+    let answer = world.ask(&format!("HEAD {LIST} HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: close\r\n\r\n")).await;
+    assert!(answer.contains("Content-Length: 6\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_token_there_is_nothing_unless_the_operator_says_so() {
+    let plain = format!("GET {LIST} HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: close\r\n\r\n");
+    assert_eq!(status(&world().ask(&plain).await), 401);
+    let lax = world_of(RULE, false);
+    let answer = lax.ask(&plain).await;
+    assert_eq!(status(&answer), 200);
+    assert!(!answer.contains("Ttl-Seconds"));
+    // A bad token is refused all the same.
+    assert_eq!(status(&lax.ask(&get(LIST, "x")).await), 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_end_and_do_not_travel() {
+    let world = world();
+    let mut client = world.connect();
+    client.send(PUT).await;
+    let (_, token) = client.answer().await;
+    assert!(world.ask(&get(LIST, &token)).await.contains("Ttl-Seconds: 60\r\n"));
+    let mut other = facts();
+    other.run.started_at = "2026-11-21T11:00:00Z".to_owned();
+    *world.attestor.facts.lock().unwrap() = Some(Arc::new(other));
+    assert_eq!(status(&world.ask(&get(LIST, &token)).await), 401);
+    *world.attestor.facts.lock().unwrap() = Some(Arc::new(facts()));
+    assert_eq!(status(&world.ask(&get(LIST, &token)).await), 200);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(status(&world.ask(&get(LIST, &token)).await), 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_needs_one_good_time_to_live_and_no_intermediary() {
+    let world = world();
+    let put = |headers: &str| format!("PUT /latest/api/token HTTP/1.1\r\nHost: 169.254.169.254\r\n{headers}\r\n");
+    let ttl = "x-aws-ec2-metadata-token-ttl-seconds";
+    for headers in [String::new(), format!("{ttl}: 0\r\n"), format!("{ttl}: 21601\r\n"), format!("{ttl}: 60\r\n{ttl}: 60\r\n")] {
+        assert_eq!(status(&world.ask(&put(&headers)).await), 400, "{headers}");
+    }
+    let forwarded = put(&format!("{ttl}: 60\r\nX-Forwarded-For: 10.0.0.1\r\n"));
+    assert_eq!(status(&world.ask(&forwarded).await), 403);
+    assert!(world.ask(&put(&format!("{ttl}: 21600\r\n"))).await.contains("Token-Ttl-Seconds: 21600\r\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_not_attested_gets_a_constant_answer() {
+    let world = world();
+    let mut answers = Vec::new();
+    for unattested in [Unattested::UnknownAddress, Unattested::Orphaned, Unattested::Raced] {
+        *world.attestor.unattested.lock().unwrap() = Some(unattested);
+        for request in [PUT, &get(ROLE, "x"), "GET / HTTP/1.0\r\n\r\n", "nonsense\r\n\r\n"] {
+            answers.push(world.ask(request).await);
+        }
+    }
+    assert_eq!(status(&answers[0]), 403);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    *world.attestor.unattested.lock().unwrap() = Some(Unattested::EngineUnavailable);
+    assert_eq!(status(&world.ask(PUT).await), 503);
+    assert_eq!(world.sts.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_to_the_proxy_itself_is_refused() {
+    let world = world();
+    for destination in ["10.0.0.1:8000", "169.254.169.254:8000", "169.254.169.253:80", "[fd00:ec2::253]:80"] {
+        let connection =
+            Connection { client: "172.17.0.2:40000".parse().unwrap(), original_destination: destination.parse().unwrap() };
+        let mut client = world.connect_to(connection);
+        client.send(PUT).await;
+        client.stream.shutdown().await.unwrap();
+        assert_eq!(status(&client.rest().await), 403, "{destination}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_policy_refuses_gets_nothing_anywhere() {
+    let world = world();
+    let mut stranger = facts();
+    label(&mut stranger, "project.id", "21");
+    *world.attestor.facts.lock().unwrap() = Some(Arc::new(stranger));
+    for request in [PUT, &get(LIST, "x"), &get(ROLE, "x"), &get("/latest/meta-data/placement/region", "x")] {
+        assert_eq!(status(&world.ask(request).await), 403);
+    }
+    assert_eq!(world.sts.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_once_the_socket_is_another() {
+    let world = world();
+    let token = world.service.terms.tokens.mint(&facts().run, 60, 1_800_000_000, [0; 8]);
+    // The request is confirmed, STS is asked, and then the container is gone.
+    *world.attestor.confirmations.lock().unwrap() = Some(1);
+    let answer = world.ask(&get(ROLE, &token)).await;
+    assert_eq!(status(&answer), 403);
+    assert_eq!(world.sts.calls(), 1);
+    assert!(!answer.contains("secret"));
+    *world.attestor.confirmations.lock().unwrap() = Some(0);
+    assert_eq!(status(&world.ask(&get(LIST, &token)).await), 403);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ends_has_its_connections_reset() {
+    let world = world();
+    let token = world.service.terms.tokens.mint(&facts().run, 60, 1_800_000_000, [0; 8]);
+    let mut client = world.connect();
+    client.send(&get(ROLE, &token)).await;
+    // While STS is being asked.
+    tokio::time::advance(Duration::from_millis(10)).await;
+    world.attestor.ended.notify_waiters();
+    assert_eq!(client.served.await.unwrap(), End::Reset);
+    assert!(client.reset.load(Ordering::SeqCst));
+    let mut text = String::new();
+    client.stream.read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_has_a_bounded_number_of_connections() {
+    let world = world();
+    let held: Vec<Client> = (0..4).map(|_| world.connect()).collect();
+    tokio::task::yield_now().await;
+    assert_eq!(status(&world.ask(PUT).await), 503);
+    drop(held);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(status(&world.ask(PUT).await), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_sts_is_unavailable_and_a_denying_one_denies() {
+    let world = world();
+    let token = world.service.terms.tokens.mint(&facts().run, 21_600, 1_800_000_000, [0; 8]);
+    for (failure, expected) in [(Failure::Throttled, 503), (Failure::Unreachable, 503), (Failure::Denied, 403)] {
+        world.sts.fail(Some(failure));
+        assert_eq!(status(&world.ask(&get(ROLE, &token)).await), expected);
+        tokio::time::advance(Duration::from_secs(10)).await;
+    }
+    world.sts.fail(None);
+    assert_eq!(status(&world.ask(&get(ROLE, &token)).await), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_proxy_closes_idle_connections() {
+    let world = world();
+    let mut client = world.connect();
+    client.send(PUT).await;
+    client.answer().await;
+    world.stop.cancel();
+    assert_eq!(client.served.await.unwrap(), End::Closed);
+}

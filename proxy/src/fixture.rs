@@ -1,0 +1,192 @@
+//! What tests share: a sanctioned container, a scripted STS, an attestor that obeys, a clock that follows paused time.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::caller::{Attestor, Connection, Facts, Run, Unattested};
+use crate::config::{Config, Environment};
+use crate::credentials::{AssumeRole, Assumed, CacheEvent, Failure, Key, Observe, Secret};
+
+pub(crate) const HEADER: &str = r#"
+[listen]
+port = 0
+[aws]
+account = "123456789012"
+region = "eu-central-1"
+"#;
+
+pub(crate) const RULE: &str = r#"
+[[rule]]
+name = "deploy"
+runner = "Ab3dEf9_x"
+gitlab = "gitlab.example.com"
+project = 20
+role = "deploy"
+selectable = ["/team/deploy", "deploy-eu"]
+"#;
+
+pub(crate) fn config(rules: &str) -> Config {
+    Config::read("test.toml", &format!("{HEADER}{rules}"), &Environment::default()).unwrap()
+}
+
+pub(crate) fn labels() -> BTreeMap<String, String> {
+    let sha = "0123456789abcdef0123456789abcdef01234567";
+    [
+        ("managed", "true"),
+        ("type", "build"),
+        ("runner.id", "Ab3dEf9_x"),
+        ("runner.local_id", "0"),
+        ("runner.system_id", "s_0123456789ab"),
+        ("project.id", "20"),
+        ("project.runner_id", "0"),
+        ("job.id", "302"),
+        ("job.url", "https://gitlab.example.com/g/p/-/jobs/302"),
+        ("job.sha", sha),
+        ("job.before_sha", &"0".repeat(40)),
+        ("job.ref", "main"),
+        ("job.timeout", "1h0m0s"),
+        ("pipeline.id", "574"),
+    ]
+    .map(|(key, value)| (format!("com.gitlab.gitlab-runner.{key}"), value.to_owned()))
+    .into()
+}
+
+pub(crate) fn label(facts: &mut Facts, key: &str, value: &str) {
+    facts.labels.insert(format!("com.gitlab.gitlab-runner.{key}"), value.to_owned());
+}
+
+pub(crate) fn facts() -> Facts {
+    Facts {
+        run: Run { container_id: "a".repeat(64), started_at: "2026-11-21T10:00:00.5Z".to_owned(), cgroup_id: 4242 },
+        labels: labels(),
+        env: vec!["CI_JOB_ID=302".to_owned(), "PATH=/bin".to_owned()],
+        image_env: vec!["PATH=/bin".to_owned()],
+        image_id: format!("sha256:{}", "1".repeat(64)),
+        repo_digests: vec![format!("registry.example.com/ruby@sha256:{}", "2".repeat(64))],
+    }
+}
+
+/// A wall clock that moves with the runtime's paused time.
+#[derive(Debug)]
+pub(crate) struct PausedClock(Instant);
+
+impl PausedClock {
+    pub(crate) fn start() -> SharedTimeSource {
+        SharedTimeSource::new(Self(Instant::now()))
+    }
+
+    pub(crate) fn epoch() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    }
+}
+
+impl TimeSource for PausedClock {
+    fn now(&self) -> SystemTime {
+        Self::epoch() + self.0.elapsed()
+    }
+}
+
+/// An STS that answers what it is told, and counts.
+#[derive(Debug)]
+pub(crate) struct ScriptedSts {
+    pub(crate) calls: AtomicUsize,
+    pub(crate) failure: Mutex<Option<Failure>>,
+    pub(crate) lifetime: Mutex<Duration>,
+    pub(crate) delay: Mutex<Duration>,
+    pub(crate) panics: AtomicBool,
+    pub(crate) other_role: AtomicBool,
+    clock: SharedTimeSource,
+}
+
+impl ScriptedSts {
+    pub(crate) fn new(clock: SharedTimeSource) -> Arc<Self> {
+        Arc::new(Self {
+            calls: AtomicUsize::new(0),
+            failure: Mutex::default(),
+            lifetime: Mutex::new(Duration::from_hours(1)),
+            delay: Mutex::new(Duration::from_millis(100)),
+            panics: AtomicBool::default(),
+            other_role: AtomicBool::default(),
+            clock,
+        })
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn fail(&self, failure: Option<Failure>) {
+        *self.failure.lock().unwrap() = failure;
+    }
+}
+
+impl AssumeRole for Arc<ScriptedSts> {
+    async fn assume_role(&self, key: &Key) -> Result<Assumed, Failure> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        let delay = *self.delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
+        assert!(!self.panics.load(Ordering::SeqCst), "scripted");
+        if let Some(failure) = *self.failure.lock().unwrap() {
+            return Err(failure);
+        }
+        let name = if self.other_role.load(Ordering::SeqCst) { "admin" } else { key.role.name() };
+        Ok(Assumed {
+            assumed_role_arn: format!("arn:aws:sts::123456789012:assumed-role/{name}/{}", key.session_name),
+            access_key_id: format!("ASIA{call}"),
+            secret_access_key: Secret::new(format!("secret{call}of{name}")),
+            session_token: Secret::new(format!("IQoJ{call}")),
+            expires: self.clock.now() + *self.lifetime.lock().unwrap(),
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Events(pub(crate) Mutex<Vec<CacheEvent>>);
+
+impl Observe for Events {
+    fn observe(&self, event: CacheEvent) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+/// An attestor that obeys its test.
+#[derive(Debug, Default)]
+pub(crate) struct FakeAttestor {
+    pub(crate) unattested: Mutex<Option<Unattested>>,
+    pub(crate) facts: Mutex<Option<Arc<Facts>>>,
+    /// How many confirmations still succeed; absent: all.
+    pub(crate) confirmations: Mutex<Option<usize>>,
+    pub(crate) ended: Notify,
+}
+
+impl Attestor for Arc<FakeAttestor> {
+    type Pin = ();
+
+    async fn attest(&self, _connection: &Connection) -> Result<(Arc<Facts>, ()), Unattested> {
+        match *self.unattested.lock().unwrap() {
+            Some(unattested) => Err(unattested),
+            None => Ok((self.facts.lock().unwrap().clone().ok_or(Unattested::NotRunning)?, ())),
+        }
+    }
+
+    fn confirm(&self, _pin: &()) -> Result<(), Unattested> {
+        match &mut *self.confirmations.lock().unwrap() {
+            None => Ok(()),
+            Some(0) => Err(Unattested::AnotherSocket),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+
+    async fn ended(&self, _pin: &()) {
+        self.ended.notified().await;
+    }
+}
