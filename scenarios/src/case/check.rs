@@ -1,10 +1,11 @@
 //! What the parts of a case mean together: names that refer to each other, expectations for every attempt, a hole for every scenario. Steps are in
 //! `step`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr as _;
 
 use super::document::{Document, suggestion};
-use super::model::{Case, Defence, Job};
+use super::model::{Case, Defence, Job, Step};
 use super::placeholder::Scope;
 use super::step;
 use crate::verdict::{Expected, Verdict};
@@ -64,6 +65,7 @@ pub(super) fn check(case: &Case, family: &str, folder: &str, document: &mut Docu
     texts(case, document);
     parts(case, document);
     rules(case, document);
+    runner(case, document);
     hole(case, document);
     step::check(case, document);
     attempts(case, document);
@@ -227,6 +229,18 @@ fn rules(case: &Case, document: &mut Document) {
     }
 }
 
+fn runner(case: &Case, document: &mut Document) {
+    // What the keys mean is the runner's own business; here it is only made sure that they can be read below `[[runners]]`.
+    if let Err(error) = toml::Table::from_str(&format!("[[runners]]\n{}", case.runner.config)) {
+        let what = error.message().lines().collect::<Vec<_>>().join(", ");
+        document.add(
+            "runner.config",
+            what,
+            "write the keys below one [[runners]], tables as [runners.docker]",
+        );
+    }
+}
+
 fn hole(case: &Case, document: &mut Document) {
     if case.hole.weak.is_empty() && case.hole.defence.is_empty() {
         let remedy = "name a switch of weak-proxy or a defence in which the scenario turns red";
@@ -296,12 +310,7 @@ fn attempts(case: &Case, document: &mut Document) {
     }
 }
 
-fn expectation(
-    case: &Case,
-    field: &str,
-    expect: &std::collections::BTreeMap<Defence, Expected>,
-    document: &mut Document,
-) {
+fn expectation(case: &Case, field: &str, expect: &BTreeMap<Defence, Expected>, document: &mut Document) {
     let roles = role_names(case);
     for (defence, expected) in expect {
         let field = format!("{field}.{defence}");
@@ -362,13 +371,13 @@ fn placeholders(case: &Case, document: &mut Document) {
             .and_then(|(digits, _)| digits.parse::<usize>().ok())
             .unwrap_or(0);
         let (saved, each) = if list == "step" {
-            let saved = case
-                .steps
-                .iter()
-                .take(index)
-                .filter_map(|step| step.save.clone())
-                .collect();
-            (saved, case.steps.get(index).is_some_and(|step| !step.each.is_empty()))
+            let names = case.steps.iter().take(index).filter_map(|step| step.save.clone());
+            // A value that is saved under one defence only is not there under the others.
+            let saved = names.filter(|name| step::happened(case, index, |earlier| earlier.save.as_ref() == Some(name)));
+            (
+                saved.collect(),
+                case.steps.get(index).is_some_and(|step| !step.each.is_empty()),
+            )
         } else {
             (BTreeSet::new(), false)
         };
@@ -389,11 +398,11 @@ fn placeholders(case: &Case, document: &mut Document) {
     }
 }
 
-pub(super) fn is_attempt(step: &super::model::Step) -> bool {
+pub(super) fn is_attempt(step: &Step) -> bool {
     step.attempt.unwrap_or_else(|| step.action.is_attempt())
 }
 
-pub(super) fn applies(step: &super::model::Step, defence: Defence) -> bool {
+pub(super) fn applies(step: &Step, defence: Defence) -> bool {
     step.only.is_empty() || step.only.contains(&defence)
 }
 

@@ -1,41 +1,44 @@
 //! What a case's steps mean one after the other: places that exist by then, keys that the action knows, names given by earlier steps.
 
-use std::collections::BTreeSet;
-
 use super::action::{Keys, Place, keys};
 use super::bytes::unescape;
-use super::check::{is_attempt, is_hyphenated, job_names};
+use super::check::{applies, is_attempt, is_hyphenated, job_names};
 use super::document::{Document, suggestion};
-use super::model::{Action, Case, Step};
+use super::model::{Action, Case, Defence, Step};
 use super::placeholder::containers;
 
 /// Keys that every action takes.
 const COMMON: &[&str] = &["in", "do", "note", "only", "each", "attempt", "expect"];
 
-/// What earlier steps have done.
-#[derive(Debug, Default)]
-struct Sofar {
-    launched: BTreeSet<String>,
-    saved: BTreeSet<String>,
-    holds: BTreeSet<String>,
-    connections: BTreeSet<(String, String)>,
-    listeners: BTreeSet<(String, String)>,
+/// Whether, under every defence for which the step at `index` is taken, an earlier step that fits is taken too.
+pub(super) fn happened(case: &Case, index: usize, fits: impl Fn(&Step) -> bool) -> bool {
+    let Some(step) = case.steps.get(index) else {
+        return false;
+    };
+    Defence::ALL
+        .into_iter()
+        .filter(|defence| applies(step, *defence))
+        .all(|defence| {
+            case.steps
+                .iter()
+                .take(index)
+                .any(|earlier| applies(earlier, defence) && fits(earlier))
+        })
 }
 
 pub(super) fn check(case: &Case, document: &mut Document) {
-    let mut sofar = Sofar::default();
     for (index, step) in case.steps.iter().enumerate() {
         let field = format!("step[{index}]");
         let known = keys(step.action);
-        place(case, step, &known, &field, &sofar, document);
+        place(case, step, &known, &field, document);
+        launched(case, index, step, &field, document);
         given(index, &known, &field, document);
         alone(step, &known, &field, document);
-        references(case, step, &field, &sofar, document);
-        remember(step, &mut sofar);
+        references(case, index, step, &field, document);
     }
 }
 
-fn place(case: &Case, step: &Step, known: &Keys, field: &str, sofar: &Sofar, document: &mut Document) {
+fn place(case: &Case, step: &Step, known: &Keys, field: &str, document: &mut Document) {
     let field = format!("{field}.in");
     let containers = containers(case);
     let is_container = containers.contains(&step.place);
@@ -61,27 +64,31 @@ fn place(case: &Case, step: &Step, known: &Keys, field: &str, sofar: &Sofar, doc
             suggestion(&step.place, &names),
         );
     }
+}
+
+fn launched(case: &Case, index: usize, step: &Step, field: &str, document: &mut Document) {
+    let field = format!("{field}.in");
     let job = step.place.split('.').next().unwrap_or_default();
-    let waits = case.jobs.iter().any(|known| known.name == job && known.later);
-    match (step.action, waits, sofar.launched.contains(job)) {
-        (Action::Launch, true, true) => {
-            document.add(&field, format!("`{job}` was launched before"), "launch it once");
-        }
-        (Action::Launch, false, _) if is_job => {
+    let Some(known) = case.jobs.iter().find(|known| known.name == job) else {
+        return;
+    };
+    let is_launched = happened(case, index, |earlier| {
+        earlier.action == Action::Launch && earlier.place == job
+    });
+    match (step.action == Action::Launch, known.later, is_launched) {
+        (true, true, true) => document.add(&field, format!("`{job}` was launched before"), "launch it once"),
+        (true, false, _) => {
             document.add(
                 &field,
                 format!("`{job}` starts at the beginning"),
                 "give the job `later = true`",
             );
         }
-        (Action::Launch, _, _) | (_, false, _) | (_, true, true) => {}
-        (_, true, false) => {
-            document.add(
-                &field,
-                format!("`{job}` is not launched yet"),
-                "add a launch step before this one",
-            );
+        (false, true, false) => {
+            let remedy = "add a launch step before this one, for the same defences";
+            document.add(&field, format!("`{job}` is not launched yet"), remedy);
         }
+        (true, true, false) | (false, _, _) => {}
     }
 }
 
@@ -161,7 +168,7 @@ fn alone(step: &Step, known: &Keys, field: &str, document: &mut Document) {
     }
 }
 
-fn references(case: &Case, step: &Step, field: &str, sofar: &Sofar, document: &mut Document) {
+fn references(case: &Case, index: usize, step: &Step, field: &str, document: &mut Document) {
     if let Some(network) = &step.network
         && !case.networks.iter().any(|known| known.name == *network)
     {
@@ -173,18 +180,31 @@ fn references(case: &Case, step: &Step, field: &str, sofar: &Sofar, document: &m
         );
     }
     let Some(name) = &step.name else { return };
-    let here = (step.place.clone(), name.clone());
-    let missing = match step.action {
+    let here = |earlier: &Step, action| {
+        earlier.action == action && earlier.place == step.place && earlier.name.as_deref() == Some(name)
+    };
+    let holds = |earlier: &Step| {
+        let hold = earlier
+            .effect
+            .as_ref()
+            .and_then(|effect| effect.get("hold"))
+            .and_then(toml::Value::as_str);
+        hold == Some(name)
+    };
+    let (kind, remedy, is_there) = match step.action {
         Action::Send | Action::Receive | Action::Close => {
-            (!sofar.connections.contains(&here)).then_some(("connection", "an `open` step in the same place"))
+            let is_open = happened(case, index, |earlier| here(earlier, Action::Open));
+            ("connection", "an `open` step in the same place", is_open)
         }
         Action::Accepted => {
-            (!sofar.listeners.contains(&here)).then_some(("listener", "a `listen` step in the same place"))
+            let listens = happened(case, index, |earlier| here(earlier, Action::Listen));
+            ("listener", "a `listen` step in the same place", listens)
         }
-        Action::Hold | Action::Release => {
-            (!sofar.holds.contains(name)).then_some(("hold", "a `fault` step with that effect"))
+        Action::Hold | Action::Release => ("hold", "a `fault` step with that effect", happened(case, index, holds)),
+        Action::Expired => {
+            let is_saved = happened(case, index, |earlier| earlier.save.as_ref() == Some(name));
+            ("saved credentials", "`save` to a step", is_saved)
         }
-        Action::Expired => (!sofar.saved.contains(name)).then_some(("saved credentials", "`save` to an earlier step")),
         Action::Imds
         | Action::Get
         | Action::Token
@@ -201,38 +221,10 @@ fn references(case: &Case, step: &Step, field: &str, sofar: &Sofar, document: &m
         | Action::Connect
         | Action::Disconnect
         | Action::Proxy
-        | Action::Fault => None,
+        | Action::Fault => return,
     };
-    if let Some((kind, remedy)) = missing {
-        document.add(
-            &format!("{field}.name"),
-            format!("no {kind} `{name}` by then"),
-            format!("add {remedy} before this one"),
-        );
-    }
-}
-
-fn remember(step: &Step, sofar: &mut Sofar) {
-    if let Some(name) = &step.save {
-        sofar.saved.insert(name.clone());
-    }
-    if let Some(name) = step
-        .effect
-        .as_ref()
-        .and_then(|effect| effect.get("hold"))
-        .and_then(toml::Value::as_str)
-    {
-        sofar.holds.insert(name.to_owned());
-    }
-    if step.action == Action::Launch {
-        sofar.launched.insert(step.place.clone());
-    }
-    if let Some(name) = &step.name {
-        let here = (step.place.clone(), name.clone());
-        if step.action == Action::Open {
-            sofar.connections.insert(here);
-        } else if step.action == Action::Listen {
-            sofar.listeners.insert(here);
-        }
+    if !is_there {
+        let remedy = format!("add {remedy} before this one, for the same defences");
+        document.add(&format!("{field}.name"), format!("no {kind} `{name}` by then"), remedy);
     }
 }

@@ -80,40 +80,41 @@ fn every_fault_of_a_thoroughly_broken_file_is_told_at_once() {
     case.toml:17: rule[0].selectable[1]: no role `admin`; known are own
     case.toml:18: rule[1]: sanctions nothing; add role or selectable
     case.toml:20: rule[1].kind[0]: unknown word `bild`; did you mean `build`?
-    case.toml:23: network[0].name: `My Net` is no short name; write lower-case words joined by hyphens
-    case.toml:26: job[0].name: `host` means something else; choose another name
-    case.toml:29: job[1].project_of: no other job `a` with a project of its own; known are host
-    case.toml:30: job[1].variables[0].value: `${role.admin}`: no role `admin`; known are own
-    case.toml:30: job[1].variables[1].value: missing; add it: its value; may be empty
-    case.toml:31: job[1].services[0].alias: `build` is another container of the job; choose another alias
-    case.toml:34: step[0].in: no place `a.biuld`; did you mean `a.build`?
-    case.toml:36: step[0].version: `3` is out of range; write a number from 1 to 2
-    case.toml:37: step[0].expect.none[0]: unknown canary `hostrole`; known are host-role, identity-role, user-data, identity-document, tags, public-key, host-iam-info, host-token, host-role-name, role:${role.X}
-    case.toml:37: step[0].expect.proxy[0]: no role `admin`; known are own
-    case.toml:37: step[0].expect.proxy[1]: `NO` is no verdict; write BLOCKED, SILENT, DENY, UNAVAILABLE, ROLE(name), SAME, LEAK, LEAK(canary), UNUSABLE or VOID
-    case.toml:37: step[0].expect.wall: unknown key; known are none, firewall, proxy
-    case.toml:38: step[1].expect.proxy: what proxy may answer is not said; add `proxy = ["…"]` to [expect] or to the step
-    case.toml:38: step[1].path: missing: the action needs it; add `path`
-    case.toml:39: step[1].in: this is not done in `lab`; name a container of a job, such as `a.build`, or `host` or `upstream`
-    case.toml:41: step[1].headers[0]: a list where a list of a name and a value belongs; write a list of a name and a value
-    case.toml:42: step[1].signal: the action does not take this; remove it: the action takes path, host, method, token, headers, bind, save
-    case.toml:43: step[2].expect.proxy: what proxy may answer is not said; add `proxy = ["…"]` to [expect] or to the step
-    case.toml:46: step[2].name: no connection `wire` by then; add an `open` step in the same place before this one
-    case.toml:47: step[2].send: `\q` is no escape; write \r, \n, \\ or \xNN, in single quotes
-    case.toml:48: step[2].attempt: the action has no verdict; remove it: only a request has a verdict
-    case.toml:49: step[3].in: missing; add it: a container such as a.build, a job, host, upstream or lab
-    case.toml:51: step[3].effect: 2 effects in one table; write exactly one of hold, error, lifetime_seconds, reset, rewrite
-    case.toml:55: step[4].name: no hold `y` by then; add a `fault` step with that effect before this one
-    case.toml:59: step[5].network: no network `net`; known are My Net
-    case.toml:61: step[5].path: `${` without `}`; close the placeholder; a dollar sign alone stands for itself
-    case.toml:61: step[5].path: `${saved.token} ${unclosed` is no request target; use `raw` for such bytes
-    case.toml:61: step[5].path: `${saved.token}`: no value saved by an earlier step `token`; there is none: add it or remove this
-    case.toml:61: step[5].path: the action does not take this; remove it: the action takes network
-    case.toml:64: expect.none: no verdict; name at least one
-    case.toml:65: expect.firewall[0]: nothing can be learnt from VOID; name what the defence answers
-    case.toml:68: control.proxy: unknown word `twins`; did you mean `twin`?
-    case.toml:71: hole.weak[0]: unknown switch `cache-by-anr`; did you mean `cache-by-arn`?
-    case.toml:72: hole.defence[0]: the proxy is what is held against it; name none, firewall, or a switch of weak-proxy
+    case.toml:23: runner.config: unclosed table, expected `]`; write the keys below one [[runners]], tables as [runners.docker]
+    case.toml:28: network[0].name: `My Net` is no short name; write lower-case words joined by hyphens
+    case.toml:31: job[0].name: `host` means something else; choose another name
+    case.toml:34: job[1].project_of: no other job `a` with a project of its own; known are host
+    case.toml:35: job[1].variables[0].value: `${role.admin}`: no role `admin`; known are own
+    case.toml:35: job[1].variables[1].value: missing; add it: its value; may be empty
+    case.toml:36: job[1].services[0].alias: `build` is another container of the job; choose another alias
+    case.toml:39: step[0].in: no place `a.biuld`; did you mean `a.build`?
+    case.toml:41: step[0].version: `3` is out of range; write a number from 1 to 2
+    case.toml:42: step[0].expect.none[0]: unknown canary `hostrole`; known are host-role, identity-role, user-data, identity-document, tags, public-key, host-iam-info, host-token, host-role-name, role:${role.X}
+    case.toml:42: step[0].expect.proxy[0]: no role `admin`; known are own
+    case.toml:42: step[0].expect.proxy[1]: `NO` is no verdict; write BLOCKED, SILENT, DENY, UNAVAILABLE, ROLE(name), SAME, LEAK, LEAK(canary), UNUSABLE or VOID
+    case.toml:42: step[0].expect.wall: unknown key; known are none, firewall, proxy
+    case.toml:43: step[1].expect.proxy: what proxy may answer is not said; add `proxy = ["…"]` to [expect] or to the step
+    case.toml:43: step[1].path: missing: the action needs it; add `path`
+    case.toml:44: step[1].in: this is not done in `lab`; name a container of a job, such as `a.build`, or `host` or `upstream`
+    case.toml:46: step[1].headers[0]: a list where a list of a name and a value belongs; write a list of a name and a value
+    case.toml:47: step[1].signal: the action does not take this; remove it: the action takes path, host, method, token, headers, bind, save
+    case.toml:48: step[2].expect.proxy: what proxy may answer is not said; add `proxy = ["…"]` to [expect] or to the step
+    case.toml:51: step[2].name: no connection `wire` by then; add an `open` step in the same place before this one, for the same defences
+    case.toml:52: step[2].send: `\q` is no escape; write \r, \n, \\ or \xNN, in single quotes
+    case.toml:53: step[2].attempt: the action has no verdict; remove it: only a request has a verdict
+    case.toml:54: step[3].in: missing; add it: a container such as a.build, a job, host, upstream or lab
+    case.toml:56: step[3].effect: 2 effects in one table; write exactly one of hold, error, lifetime_seconds, reset, rewrite
+    case.toml:60: step[4].name: no hold `y` by then; add a `fault` step with that effect before this one, for the same defences
+    case.toml:64: step[5].network: no network `net`; known are My Net
+    case.toml:66: step[5].path: `${` without `}`; close the placeholder; a dollar sign alone stands for itself
+    case.toml:66: step[5].path: `${saved.token} ${unclosed` is no request target; use `raw` for such bytes
+    case.toml:66: step[5].path: `${saved.token}`: no value saved by an earlier step `token`; there is none: add it or remove this
+    case.toml:66: step[5].path: the action does not take this; remove it: the action takes network
+    case.toml:69: expect.none: no verdict; name at least one
+    case.toml:70: expect.firewall[0]: nothing can be learnt from VOID; name what the defence answers
+    case.toml:73: control.proxy: unknown word `twins`; did you mean `twin`?
+    case.toml:76: hole.weak[0]: unknown switch `cache-by-anr`; did you mean `cache-by-arn`?
+    case.toml:77: hole.defence[0]: the proxy is what is held against it; name none, firewall, or a switch of weak-proxy
     "#);
 }
 
@@ -169,9 +170,15 @@ fn what_a_step_saves_is_there_for_later_steps_only() {
 }
 
 #[test]
+fn what_is_saved_under_one_defence_is_not_there_under_another() {
+    let later = r#"version = 2, only = ["proxy"], save = "mine" }, { in = "a.build", do = "get", path = "/", token = "${saved.mine}""#;
+    assert_snapshot!(faults_with("version = 2", later), @"case.toml:9: step[1].token: `${saved.mine}`: no value saved by an earlier step `mine`; there is none: add it or remove this");
+}
+
+#[test]
 fn a_later_job_is_launched_before_anything_happens_in_it() {
     let text = SMALLEST.replacen(r#"name = "a" }"#, r#"name = "a", later = true }"#, 1);
-    assert_snapshot!(faults_of(&text), @"case.toml:9: step[0].in: `a` is not launched yet; add a launch step before this one");
+    assert_snapshot!(faults_of(&text), @"case.toml:9: step[0].in: `a` is not launched yet; add a launch step before this one, for the same defences");
     let launched = text.replacen("step = [", r#"step = [{ in = "a", do = "launch" }, "#, 1);
     assert_eq!(faults_of(&launched), "none");
 }
