@@ -54,6 +54,8 @@ pub const CANARIES: &[&str] = &[
 ];
 
 const TITLE_LETTERS: usize = 60;
+/// IFNAMSIZ less the final zero.
+const BRIDGE_BYTES: usize = 15;
 /// Places of their own, and first words of placeholders.
 const RESERVED: &[&str] = &[
     "host", "upstream", "lab", "role", "arn", "saved", "each", "network", "project", "job", "runner", "sts", "proxy",
@@ -133,6 +135,20 @@ fn parts(case: &Case, document: &mut Document) {
         case.networks.iter().map(|network| network.name.as_str()),
     );
     unique(document, "job", case.jobs.iter().map(|job| job.name.as_str()));
+    for (index, network) in case.networks.iter().enumerate() {
+        if let Some(bridge) = network
+            .bridge
+            .as_deref()
+            .filter(|name| !is_hyphenated(name) || name.len() > BRIDGE_BYTES)
+        {
+            let remedy = format!("write at most {BRIDGE_BYTES} lower-case letters, digits and hyphens");
+            document.add(
+                &format!("network[{index}].bridge"),
+                format!("`{bridge}` names no interface"),
+                remedy,
+            );
+        }
+    }
     for (index, job) in case.jobs.iter().enumerate() {
         let field = format!("job[{index}]");
         if RESERVED.contains(&job.name.as_str()) {
@@ -267,8 +283,22 @@ fn hole(case: &Case, document: &mut Document) {
                 "the proxy is what is held against it".to_owned(),
                 remedy,
             );
+        } else if !case.steps.iter().any(|step| turns_red(case, step, *defence)) {
+            let what = format!("whatever {defence} answers is allowed to the proxy too");
+            let remedy = "name a switch or a defence that the proxy's expectations do not allow";
+            document.add(&format!("hole.defence[{index}]"), what, remedy);
         }
     }
+}
+
+/// Whether what this defence is expected to answer is more than the proxy may.
+fn turns_red(case: &Case, step: &Step, defence: Defence) -> bool {
+    let expected = |defence| step.expect.get(&defence).or_else(|| case.expect.get(&defence));
+    let (Some(red), Some(may)) = (expected(defence), expected(Defence::Proxy)) else {
+        return true;
+    };
+    let taken = applies(step, Defence::Proxy) && applies(step, defence);
+    is_attempt(step) && taken && red.0.iter().any(|verdict| !may.allows(verdict))
 }
 
 fn attempts(case: &Case, document: &mut Document) {

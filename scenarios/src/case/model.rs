@@ -147,7 +147,7 @@ pub struct Network {
 }
 
 /// What the pipeline's author gives to one job.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
     /// The case's own short name.

@@ -35,6 +35,7 @@ pub(super) fn check(case: &Case, document: &mut Document) {
         given(index, &known, &field, document);
         alone(step, &known, &field, document);
         references(case, index, step, &field, document);
+        disturbing(case, step, &field, document);
     }
 }
 
@@ -164,6 +165,27 @@ fn alone(step: &Step, known: &Keys, field: &str, document: &mut Document) {
             &format!("{field}.save"),
             format!("`{name}` is no short name"),
             "write lower-case words joined by hyphens",
+        );
+    }
+}
+
+/// Others share the instance unless the case says otherwise.
+fn disturbing(case: &Case, step: &Step, field: &str, document: &mut Document) {
+    if case.exclusive {
+        return;
+    }
+    if step.action == Action::Proxy {
+        document.add(
+            field,
+            "every scenario on the instance would feel this".to_owned(),
+            "add `exclusive = true` to the case",
+        );
+    } else if step.action == Action::Fault && step.matching.is_empty() {
+        let remedy = "name facts that only this scenario's requests have, or add `exclusive = true` to the case";
+        document.add(
+            &format!("{field}.match"),
+            "every scenario's requests would meet this fault".to_owned(),
+            remedy,
         );
     }
 }

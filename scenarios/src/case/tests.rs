@@ -82,39 +82,41 @@ fn every_fault_of_a_thoroughly_broken_file_is_told_at_once() {
     case.toml:20: rule[1].kind[0]: unknown word `bild`; did you mean `build`?
     case.toml:23: runner.config: unclosed table, expected `]`; write the keys below one [[runners]], tables as [runners.docker]
     case.toml:28: network[0].name: `My Net` is no short name; write lower-case words joined by hyphens
-    case.toml:31: job[0].name: `host` means something else; choose another name
-    case.toml:34: job[1].project_of: no other job `a` with a project of its own; known are host
-    case.toml:35: job[1].variables[0].value: `${role.admin}`: no role `admin`; known are own
-    case.toml:35: job[1].variables[1].value: missing; add it: its value; may be empty
-    case.toml:36: job[1].services[0].alias: `build` is another container of the job; choose another alias
-    case.toml:39: step[0].in: no place `a.biuld`; did you mean `a.build`?
-    case.toml:41: step[0].version: `3` is out of range; write a number from 1 to 2
-    case.toml:42: step[0].expect.none[0]: unknown canary `hostrole`; known are host-role, identity-role, user-data, identity-document, tags, public-key, host-iam-info, host-token, host-role-name, role:${role.X}
-    case.toml:42: step[0].expect.proxy[0]: no role `admin`; known are own
-    case.toml:42: step[0].expect.proxy[1]: `NO` is no verdict; write BLOCKED, SILENT, DENY, UNAVAILABLE, ROLE(name), SAME, LEAK, LEAK(canary), UNUSABLE or VOID
-    case.toml:42: step[0].expect.wall: unknown key; known are none, firewall, proxy
-    case.toml:43: step[1].expect.proxy: what proxy may answer is not said; add `proxy = ["…"]` to [expect] or to the step
-    case.toml:43: step[1].path: missing: the action needs it; add `path`
-    case.toml:44: step[1].in: this is not done in `lab`; name a container of a job, such as `a.build`, or `host` or `upstream`
-    case.toml:46: step[1].headers[0]: a list where a list of a name and a value belongs; write a list of a name and a value
-    case.toml:47: step[1].signal: the action does not take this; remove it: the action takes path, host, method, token, headers, bind, save
-    case.toml:48: step[2].expect.proxy: what proxy may answer is not said; add `proxy = ["…"]` to [expect] or to the step
-    case.toml:51: step[2].name: no connection `wire` by then; add an `open` step in the same place before this one, for the same defences
-    case.toml:52: step[2].send: `\q` is no escape; write \r, \n, \\ or \xNN, in single quotes
-    case.toml:53: step[2].attempt: the action has no verdict; remove it: only a request has a verdict
-    case.toml:54: step[3].in: missing; add it: a container such as a.build, a job, host, upstream or lab
-    case.toml:56: step[3].effect: 2 effects in one table; write exactly one of hold, error, lifetime_seconds, reset, rewrite
-    case.toml:60: step[4].name: no hold `y` by then; add a `fault` step with that effect before this one, for the same defences
-    case.toml:64: step[5].network: no network `net`; known are My Net
-    case.toml:66: step[5].path: `${` without `}`; close the placeholder; a dollar sign alone stands for itself
-    case.toml:66: step[5].path: `${saved.token} ${unclosed` is no request target; use `raw` for such bytes
-    case.toml:66: step[5].path: `${saved.token}`: no value saved by an earlier step `token`; there is none: add it or remove this
-    case.toml:66: step[5].path: the action does not take this; remove it: the action takes network
-    case.toml:69: expect.none: no verdict; name at least one
-    case.toml:70: expect.firewall[0]: nothing can be learnt from VOID; name what the defence answers
-    case.toml:73: control.proxy: unknown word `twins`; did you mean `twin`?
-    case.toml:76: hole.weak[0]: unknown switch `cache-by-anr`; did you mean `cache-by-arn`?
-    case.toml:77: hole.defence[0]: the proxy is what is held against it; name none, firewall, or a switch of weak-proxy
+    case.toml:29: network[0].bridge: `a-name-longer-than-an-interface` names no interface; write at most 15 lower-case letters, digits and hyphens
+    case.toml:32: job[0].name: `host` means something else; choose another name
+    case.toml:35: job[1].project_of: no other job `a` with a project of its own; known are host
+    case.toml:36: job[1].variables[0].value: `${role.admin}`: no role `admin`; known are own
+    case.toml:36: job[1].variables[1].value: missing; add it: its value; may be empty
+    case.toml:37: job[1].services[0].alias: `build` is another container of the job; choose another alias
+    case.toml:40: step[0].in: no place `a.biuld`; did you mean `a.build`?
+    case.toml:42: step[0].version: `3` is out of range; write a number from 1 to 2
+    case.toml:43: step[0].expect.none[0]: unknown canary `hostrole`; known are host-role, identity-role, user-data, identity-document, tags, public-key, host-iam-info, host-token, host-role-name, role:${role.X}
+    case.toml:43: step[0].expect.proxy[0]: no role `admin`; known are own
+    case.toml:43: step[0].expect.proxy[1]: `NO` is no verdict; write BLOCKED, SILENT, DENY, UNAVAILABLE, ROLE(name), SAME, LEAK, LEAK(canary), UNUSABLE or VOID
+    case.toml:43: step[0].expect.wall: unknown key; known are none, firewall, proxy
+    case.toml:44: step[1].expect.proxy: what proxy may answer is not said; add `proxy = ["…"]` to [expect] or to the step
+    case.toml:44: step[1].path: missing: the action needs it; add `path`
+    case.toml:45: step[1].in: this is not done in `lab`; name a container of a job, such as `a.build`, or `host` or `upstream`
+    case.toml:47: step[1].headers[0]: a list where a list of a name and a value belongs; write a list of a name and a value
+    case.toml:48: step[1].signal: the action does not take this; remove it: the action takes path, host, method, token, headers, bind, save
+    case.toml:49: step[2].expect.proxy: what proxy may answer is not said; add `proxy = ["…"]` to [expect] or to the step
+    case.toml:52: step[2].name: no connection `wire` by then; add an `open` step in the same place before this one, for the same defences
+    case.toml:53: step[2].send: `\q` is no escape; write \r, \n, \\ or \xNN, in single quotes
+    case.toml:54: step[2].attempt: the action has no verdict; remove it: only a request has a verdict
+    case.toml:55: step[3].in: missing; add it: a container such as a.build, a job, host, upstream or lab
+    case.toml:55: step[3].match: every scenario's requests would meet this fault; name facts that only this scenario's requests have, or add `exclusive = true` to the case
+    case.toml:57: step[3].effect: 2 effects in one table; write exactly one of hold, error, lifetime_seconds, reset, rewrite
+    case.toml:61: step[4].name: no hold `y` by then; add a `fault` step with that effect before this one, for the same defences
+    case.toml:65: step[5].network: no network `net`; known are My Net
+    case.toml:67: step[5].path: `${` without `}`; close the placeholder; a dollar sign alone stands for itself
+    case.toml:67: step[5].path: `${saved.token} ${unclosed` is no request target; use `raw` for such bytes
+    case.toml:67: step[5].path: `${saved.token}`: no value saved by an earlier step `token`; there is none: add it or remove this
+    case.toml:67: step[5].path: the action does not take this; remove it: the action takes network
+    case.toml:70: expect.none: no verdict; name at least one
+    case.toml:71: expect.firewall[0]: nothing can be learnt from VOID; name what the defence answers
+    case.toml:74: control.proxy: unknown word `twins`; did you mean `twin`?
+    case.toml:77: hole.weak[0]: unknown switch `cache-by-anr`; did you mean `cache-by-arn`?
+    case.toml:78: hole.defence[0]: the proxy is what is held against it; name none, firewall, or a switch of weak-proxy
     "#);
 }
 
@@ -145,7 +147,10 @@ fn a_step_that_lacks_its_action_brings_no_follow_up_faults() {
 fn a_defence_without_expectation_is_a_fault_unless_no_attempt_meets_it() {
     assert_snapshot!(faults_with("firewall = [\"BLOCKED\"]", ""), @r#"case.toml:9: step[0].expect.firewall: what firewall may answer is not said; add `firewall = ["…"]` to [expect] or to the step"#);
     let only = r#"version = 2, only = ["none"] }, { in = "a.build", do = "imds", version = 2, only = ["proxy"]"#;
-    assert_snapshot!(faults_with("version = 2", only), @"case.toml:9: step: no attempt against firewall; add one, or widen a step's `only`");
+    assert_snapshot!(faults_with("version = 2", only), @r"
+    case.toml:9: step: no attempt against firewall; add one, or widen a step's `only`
+    case.toml:10: hole.defence[0]: whatever none answers is allowed to the proxy too; name a switch or a defence that the proxy's expectations do not allow
+    ");
 }
 
 #[test]
@@ -173,6 +178,28 @@ fn what_a_step_saves_is_there_for_later_steps_only() {
 fn what_is_saved_under_one_defence_is_not_there_under_another() {
     let later = r#"version = 2, only = ["proxy"], save = "mine" }, { in = "a.build", do = "get", path = "/", token = "${saved.mine}""#;
     assert_snapshot!(faults_with("version = 2", later), @"case.toml:9: step[1].token: `${saved.mine}`: no value saved by an earlier step `mine`; there is none: add it or remove this");
+}
+
+#[test]
+fn a_defence_that_cannot_turn_a_scenario_red_is_no_hole() {
+    assert_snapshot!(faults_with("proxy = [\"ROLE(own)\"]", "proxy = [\"LEAK\"]"), @"case.toml:10: hole.defence[0]: whatever none answers is allowed to the proxy too; name a switch or a defence that the proxy's expectations do not allow");
+}
+
+#[test]
+fn what_others_would_feel_needs_an_instance_of_its_own() {
+    let broken = r#"version = 2 }, { in = "lab", do = "proxy", signal = "kill" }, { in = "lab", do = "fault", effect = { reset = true }"#;
+    assert_snapshot!(faults_with("version = 2", broken), @r"
+    case.toml:9: step[1]: every scenario on the instance would feel this; add `exclusive = true` to the case
+    case.toml:9: step[2].match: every scenario's requests would meet this fault; name facts that only this scenario's requests have, or add `exclusive = true` to the case
+    ");
+    assert_eq!(
+        faults_of(
+            &SMALLEST
+                .replacen("version = 2", broken, 1)
+                .replacen("name =", "exclusive = true\nname =", 1)
+        ),
+        "none"
+    );
 }
 
 #[test]
