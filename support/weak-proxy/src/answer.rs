@@ -139,8 +139,25 @@ mod tests {
             session_token: Secret::new("t".to_owned()),
             expiration: Timestamp::from_second(3600).unwrap(),
         };
-        insta::assert_snapshot!(credentials(&given, Timestamp::UNIX_EPOCH), @"");
-        insta::assert_snapshot!(info("arn:aws:iam::123456789012:role/deploy", Timestamp::UNIX_EPOCH), @"");
+        insta::assert_snapshot!(credentials(&given, Timestamp::UNIX_EPOCH), @r#"
+        {
+          "Code" : "Success",
+          "LastUpdated" : "1970-01-01T00:00:00Z",
+          "Type" : "AWS-HMAC",
+          "AccessKeyId" : "ASIA1",
+          "SecretAccessKey" : "s",
+          "Token" : "t",
+          "Expiration" : "1970-01-01T01:00:00Z"
+        }
+        "#);
+        insta::assert_snapshot!(info("arn:aws:iam::123456789012:role/deploy", Timestamp::UNIX_EPOCH), @r#"
+        {
+          "Code" : "Success",
+          "LastUpdated" : "1970-01-01T00:00:00Z",
+          "InstanceProfileArn" : "arn:aws:iam::123456789012:instance-profile/deploy",
+          "InstanceProfileId" : "AIPAWEAKPROXY00000000"
+        }
+        "#);
     }
 
     #[test]

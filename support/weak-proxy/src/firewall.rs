@@ -90,7 +90,22 @@ mod tests {
 
     #[test]
     fn complete_rules_cover_every_bridge_and_both_families() {
-        insta::assert_snapshot!(script(Hole::RulesRemovedOnExit, 8000), @"");
+        insta::assert_snapshot!(script(Hole::RulesRemovedOnExit, 8000), @r"
+        table inet weak_proxy
+        delete table inet weak_proxy
+        table inet weak_proxy {
+          chain prerouting {
+            type nat hook prerouting priority -110; policy accept;
+            ip daddr 169.254.169.254 tcp dport 80 redirect to :8000
+            ip6 daddr fd00:ec2::254 tcp dport 80 redirect to :8000
+          }
+          chain forward {
+            type filter hook forward priority -300; policy accept;
+            ip daddr 169.254.0.0/16 ip daddr != { 169.254.169.123, 169.254.169.253 } drop
+            ip6 daddr fd00:ec2::/32 drop
+          }
+        }
+        ");
     }
 
     #[test]

@@ -122,7 +122,33 @@ mod tests {
 
     #[test]
     fn the_table_names_every_hole_with_its_model_and_scenarios() {
-        insta::assert_snapshot!(table(), @"");
+        insta::assert_snapshot!(table(), @r"
+        env-over-policy                 any IAM_ROLE is assumed, policy is not asked; like lyft and go-metadataproxy (ROLE-01)
+        first-env-wins                  of differing IAM_ROLE entries the first is assumed, policy is not asked; like go-metadataproxy (ROLE-02)
+        last-env-wins                   of differing IAM_ROLE entries the last is assumed, policy is not asked; like lyft (ROLE-02)
+        default-role                    no, empty or odd IAM_ROLE, or an unknown container, gets a default role; like lyft, go-metadataproxy, kube2iam (ROLE-04, ROLE-05, ROLE-06, ROLE-25, IDENT-32)
+        any-kind                        service, helper and other containers get the role of the project; like any proxy that ignores the kind (ROLE-22, ROLE-23, ROLE-24)
+        image-env                       an IAM_ROLE that stands in the image's ENV is assumed, policy is not asked; like lyft and go-metadataproxy (IMG-01, ROLE-33)
+        role-from-label                 the label iam.role chooses the role, policy is not asked; like iam-docker (IMG-02, ROLE-26)
+        role-in-path                    credentials for any role that the path names; like ecs-local-endpoints and aws-vault's ECS server (HTTP-01, HTTP-49)
+        single-segment-role-route       the role and info routes take one segment, anything deeper goes upstream; like go-metadataproxy (HTTP-02, HTTP-14)
+        client-side-path-normalisation  unmatched paths go upstream, decoded, without dots and doubled slashes; like lyft (HTTP-04, HTTP-05, HTTP-06)
+        catch-all-passthrough           every unmatched GET goes upstream as it is, whoever asks; like lyft, go-metadataproxy, kube2iam (HTTP-16, HTTP-17, IDENT-34)
+        follow-absolute-form            GET http://other/ is fetched and redirects are followed; like go-metadataproxy (HTTP-20)
+        get-only-interception           only GET is intercepted, other methods go upstream; like iam-docker (HTTP-23)
+        forward-token-route             PUT /latest/api/token goes upstream, the host's token comes back; like kiam and kube2iam (HTTP-39)
+        token-optional                  no token is needed; like lyft, go-metadataproxy, kiam, kube2iam (HTTP-40)
+        unbound-tokens                  a token of this proxy is good for every container; like a stateless token without an owner (HTTP-42)
+        address-only                    the address alone identifies, the kernel is not asked; like lyft, go-metadataproxy, kiam, kube2iam (IDENT-17, IDENT-31)
+        accept-listen-socket            a listening socket counts as the caller's connection; careless attestation, rule A1 (IDENT-17)
+        attest-once-per-connection      the kernel is asked once per connection, which outlives its container; careless attestation, rule A4 (LIFE-25, IDENT-26)
+        cached-address-lookup           an address keeps its container for ever, as long as that runs, and the kernel is not asked; like lyft and ec2metaproxy (IDENT-01, IDENT-02, IDENT-08)
+        cache-by-arn                    credentials are cached by role alone, without external id and session name; like lyft, go-metadataproxy, kube2iam (LIFE-01, LIFE-02)
+        serve-expired                   expired credentials are served while STS fails; like go-metadataproxy's entries that never expire (LIFE-06, LIFE-07)
+        docker0-only-rules              own nftables rules, for docker0 only; like the rule in the ECS documentation (NET-04, NET-05)
+        ipv4-only-rules                 own nftables rules, for IPv4 only; like the rules of most set-up guides (NET-16)
+        rules-removed-on-exit           own nftables rules, complete, but removed on SIGTERM and SIGINT; like kiam, the kube2iam chart, imdsblock (NET-14)
+        ");
     }
 
     #[test]

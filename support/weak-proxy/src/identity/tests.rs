@@ -124,13 +124,9 @@ fn from(address: &str) -> Connection {
     }
 }
 
-fn set_up(
-    hole: Option<Hole>,
-) -> (
-    Arc<FakeEngine>,
-    Arc<FakeKernel>,
-    Identity<Arc<FakeEngine>, Arc<FakeKernel>>,
-) {
+type Witnesses = (Arc<FakeEngine>, Arc<FakeKernel>);
+
+fn set_up(hole: Option<Hole>) -> (Witnesses, Identity<Arc<FakeEngine>, Arc<FakeKernel>>) {
     let a = Facts::of_job(20, 1, "build", &[]);
     let b = Facts::of_job(21, 2, "build", &[]);
     let engine = FakeEngine::new(vec![("172.17.0.2", a), ("172.17.0.3", b)]);
@@ -143,7 +139,7 @@ fn set_up(
             default_role: None,
         },
     );
-    (engine, kernel, identity)
+    ((engine, kernel), identity)
 }
 
 async fn who(identity: &Identity<Arc<FakeEngine>, Arc<FakeKernel>>, address: &str) -> Result<String, Unidentified> {
@@ -152,7 +148,7 @@ async fn who(identity: &Identity<Arc<FakeEngine>, Arc<FakeKernel>>, address: &st
 
 #[tokio::test]
 async fn the_container_that_owns_the_address_now_is_the_caller() {
-    let (engine, _, identity) = set_up(None);
+    let ((engine, _), identity) = set_up(None);
     assert_eq!(who(&identity, "172.17.0.2").await.unwrap(), "build-1");
     engine.place("172.17.0.2", "build-2");
     assert_eq!(who(&identity, "172.17.0.2").await.unwrap(), "build-2");
@@ -167,7 +163,7 @@ async fn the_container_that_owns_the_address_now_is_the_caller() {
 
 #[tokio::test]
 async fn a_direct_connection_is_nobodys() {
-    let (_, _, identity) = set_up(None);
+    let (_, identity) = set_up(None);
     let direct = Connection {
         original_destination: None,
         ..from("172.17.0.2")
@@ -184,7 +180,7 @@ async fn without_the_kernels_word_only_the_address_holes_know_the_caller() {
         (Some(Hole::AddressOnly), true),
         (Some(Hole::CachedAddressLookup), true),
     ] {
-        let (_, kernel, identity) = set_up(hole);
+        let ((_, kernel), identity) = set_up(hole);
         *kernel.disowned.lock().unwrap() = true;
         assert_eq!(who(&identity, "172.17.0.2").await.is_ok(), known, "{hole:?}");
     }
@@ -193,7 +189,7 @@ async fn without_the_kernels_word_only_the_address_holes_know_the_caller() {
 #[tokio::test]
 async fn the_kernel_is_told_to_count_listeners_only_with_the_switch() {
     for hole in [None, Some(Hole::AcceptListenSocket)] {
-        let (_, kernel, identity) = set_up(hole);
+        let ((_, kernel), identity) = set_up(hole);
         who(&identity, "172.17.0.2").await.unwrap();
         assert_eq!(*kernel.listen_asked.lock().unwrap(), hole.is_some());
     }
@@ -201,7 +197,7 @@ async fn the_kernel_is_told_to_count_listeners_only_with_the_switch() {
 
 #[tokio::test]
 async fn an_address_keeps_its_running_container_only_with_the_cache() {
-    let (engine, _, identity) = set_up(Some(Hole::CachedAddressLookup));
+    let ((engine, _), identity) = set_up(Some(Hole::CachedAddressLookup));
     assert_eq!(who(&identity, "172.17.0.2").await.unwrap(), "build-1");
     engine.place("172.17.0.2", "build-2");
     assert_eq!(who(&identity, "172.17.0.2").await.unwrap(), "build-1");
@@ -216,7 +212,7 @@ async fn an_unlisted_address_is_a_caller_only_with_default_role() {
         (Some(Hole::CachedAddressLookup), false),
         (Some(Hole::DefaultRole), true),
     ] {
-        let (_, _, identity) = set_up(hole);
+        let (_, identity) = set_up(hole);
         assert_eq!(who(&identity, "172.17.0.99").await.is_ok(), known, "{hole:?}");
     }
 }
@@ -224,7 +220,7 @@ async fn an_unlisted_address_is_a_caller_only_with_default_role() {
 #[tokio::test]
 async fn a_socket_that_changed_is_noticed_unless_attested_once() {
     for (hole, noticed) in [(None, true), (Some(Hole::AttestOncePerConnection), false)] {
-        let (_, kernel, identity) = set_up(hole);
+        let ((_, kernel), identity) = set_up(hole);
         let caller = identity.identify(from("172.17.0.2")).await.unwrap();
         *kernel.disowned.lock().unwrap() = true;
         assert_eq!(identity.confirm(&caller).is_err(), noticed, "{hole:?}");
@@ -233,7 +229,7 @@ async fn a_socket_that_changed_is_noticed_unless_attested_once() {
 
 #[tokio::test]
 async fn only_the_end_of_the_callers_container_ends_its_connection() {
-    let (engine, _, identity) = set_up(None);
+    let ((engine, _), identity) = set_up(None);
     let mut watch = identity.watch();
     let facts = Facts::of_job(20, 1, "build", &[]);
     engine.stop("build-2");
