@@ -16,14 +16,21 @@ pub fn connection(accepted: &impl AsFd) -> io::Result<Connection> {
     let socket = SockRef::from(accepted);
     let peer = socket.peer_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
     let client = canonical(peer);
-    let original = if client.is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
+    let original = if client.is_ipv4() {
+        socket.original_dst_v4()
+    } else {
+        socket.original_dst_v6()
+    };
     let original = match original {
         Ok(original) => original,
         // Connection tracking knows nothing of it, so nothing redirected it.
         Err(_) => socket.local_addr()?,
     };
     let original_destination = canonical(original.as_socket().ok_or(io::ErrorKind::Unsupported)?);
-    Ok(Connection { client, original_destination })
+    Ok(Connection {
+        client,
+        original_destination,
+    })
 }
 
 /// An IPv4 peer of a `[::]` listener is written as v4-mapped; and a scope or flow is no part of an identity.
@@ -50,7 +57,13 @@ mod tests {
 
     #[test]
     fn a_mapped_peer_is_given_as_ipv4() {
-        assert_eq!(canonical("[::ffff:172.17.0.2]:9".parse().unwrap()), "172.17.0.2:9".parse().unwrap());
-        assert_eq!(canonical("[fe80::1%3]:9".parse().unwrap()), "[fe80::1]:9".parse().unwrap());
+        assert_eq!(
+            canonical("[::ffff:172.17.0.2]:9".parse().unwrap()),
+            "172.17.0.2:9".parse().unwrap()
+        );
+        assert_eq!(
+            canonical("[fe80::1%3]:9".parse().unwrap()),
+            "[fe80::1]:9".parse().unwrap()
+        );
     }
 }

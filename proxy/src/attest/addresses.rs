@@ -79,7 +79,10 @@ impl Addresses {
     pub(crate) fn open() -> io::Result<Self> {
         let socket = netlink::open(None)?;
         rustix::net::bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
-        let addresses = Self { socket, present: Mutex::new(HashMap::new()) };
+        let addresses = Self {
+            socket,
+            present: Mutex::new(HashMap::new()),
+        };
         // Asked over a second socket, so that notifications and answers do not mix; a change between the two is in the queue.
         let asking = netlink::open(None)?;
         let mut present = HashMap::new();
@@ -207,10 +210,20 @@ mod tests {
 
     #[test]
     fn a_notification_names_our_own_end_of_a_link() {
-        let bytes = notification(NEW_ADDRESS, 2, &[(IFA_ADDRESS, &[10, 0, 0, 1]), (IFA_LOCAL, &[10, 0, 0, 2])]);
-        assert_eq!(changes(&bytes).collect::<Vec<_>>(), [Change::Present("10.0.0.2".parse().unwrap())]);
+        let bytes = notification(
+            NEW_ADDRESS,
+            2,
+            &[(IFA_ADDRESS, &[10, 0, 0, 1]), (IFA_LOCAL, &[10, 0, 0, 2])],
+        );
+        assert_eq!(
+            changes(&bytes).collect::<Vec<_>>(),
+            [Change::Present("10.0.0.2".parse().unwrap())]
+        );
         let bytes = notification(DELETE_ADDRESS, 10, &[(IFA_ADDRESS, &[0xfd; 16])]);
-        assert_eq!(changes(&bytes).collect::<Vec<_>>(), [Change::Gone(IpAddr::from([0xfd_u8; 16]))]);
+        assert_eq!(
+            changes(&bytes).collect::<Vec<_>>(),
+            [Change::Gone(IpAddr::from([0xfd_u8; 16]))]
+        );
     }
 
     #[test]

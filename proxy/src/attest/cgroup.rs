@@ -26,13 +26,20 @@ impl Hierarchy {
         let mut found = None;
         for line in mountinfo.lines() {
             // proc_pid_mountinfo(5): id parent device root mount-point options [optional…] - type source options
-            let Some((before, after)) = line.split_once(" - ") else { continue };
+            let Some((before, after)) = line.split_once(" - ") else {
+                continue;
+            };
             if after.split(' ').next() != Some("cgroup2") {
                 continue;
             }
             let mut fields = before.split(' ').skip(3);
-            let (Some(root), Some(mount)) = (fields.next(), fields.next()) else { continue };
-            let hierarchy = Self { mount: unescape(mount), root: unescape(root) };
+            let (Some(root), Some(mount)) = (fields.next(), fields.next()) else {
+                continue;
+            };
+            let hierarchy = Self {
+                mount: unescape(mount),
+                root: unescape(root),
+            };
             if root == "/" {
                 return Some(hierarchy);
             }
@@ -45,20 +52,30 @@ impl Hierarchy {
     #[must_use]
     pub fn directory(&self, path: &str) -> Option<PathBuf> {
         let below = Path::new(path).strip_prefix(&self.root).ok()?;
-        let plain = below.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let plain = below
+            .components()
+            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         plain.then(|| self.mount.join(below))
     }
 }
 
 /// `mountinfo` writes blank, tab, newline and backslash as three octal digits.
 fn unescape(field: &str) -> PathBuf {
-    PathBuf::from(field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\"))
+    PathBuf::from(
+        field
+            .replace("\\040", " ")
+            .replace("\\011", "\t")
+            .replace("\\012", "\n")
+            .replace("\\134", "\\"),
+    )
 }
 
 /// The cgroup v2 path in the text of `/proc/PID/cgroup`: the line of hierarchy 0.
 #[must_use]
 pub fn unified_path(text: &str) -> Option<&str> {
-    text.lines().find_map(|line| line.strip_prefix("0::")).filter(|path| path.starts_with('/'))
+    text.lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .filter(|path| path.starts_with('/'))
 }
 
 /// The container's own directory within the path of its first process: the *outermost* component that the engine named after it
@@ -73,7 +90,10 @@ pub fn own_path<'a>(path: &'a str, container_id: &str) -> Option<&'a str> {
     for component in path.split_inclusive('/') {
         end += component.len();
         let name = component.strip_suffix('/').unwrap_or(component);
-        let scope = name.strip_suffix(".scope").and_then(|name| name.rsplit_once('-')).map(|(_, id)| id);
+        let scope = name
+            .strip_suffix(".scope")
+            .and_then(|name| name.rsplit_once('-'))
+            .map(|(_, id)| id);
         if name == container_id || scope == Some(container_id) {
             return path.get(..end).map(|own| own.trim_end_matches('/'));
         }
@@ -154,12 +174,18 @@ mod tests {
     #[test]
     fn the_hierarchy_is_found_on_hybrid_and_on_pure_systems() {
         let directory = |text: &str, path: &str| Hierarchy::find(text).unwrap().directory(path);
-        assert_eq!(directory(HYBRID, "/docker/x"), Some("/sys/fs/cgroup/unified/docker/x".into()));
+        assert_eq!(
+            directory(HYBRID, "/docker/x"),
+            Some("/sys/fs/cgroup/unified/docker/x".into())
+        );
         assert_eq!(directory(PURE, "/docker/x"), Some("/sys/fs/cgroup/docker/x".into()));
         assert_eq!(directory(NARROW, "/user.slice/x"), Some("/sys/fs/cgroup/x".into()));
         assert_eq!(directory(NARROW, "/docker/x"), None);
         assert_eq!(directory(PURE, "/../x"), None);
-        assert_eq!(Hierarchy::find("31 30 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"), None);
+        assert_eq!(
+            Hierarchy::find("31 30 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"),
+            None
+        );
     }
 
     #[test]
@@ -177,7 +203,10 @@ mod tests {
         let moved = format!("{scope}/init.scope");
         assert_eq!(own_path(&moved, &victim), Some(scope.as_str()));
         let forged = format!("/docker/{attacker}/docker-{attacker}.scope/docker-{victim}.scope");
-        assert_eq!(own_path(&forged, &attacker), Some(format!("/docker/{attacker}").as_str()));
+        assert_eq!(
+            own_path(&forged, &attacker),
+            Some(format!("/docker/{attacker}").as_str())
+        );
         assert_eq!(own_path("/docker", &victim), None);
         assert_eq!(own_path("/docker/x", "x"), None);
     }

@@ -51,7 +51,9 @@ fn delete(tracked: &Tracked) -> io::Result<()> {
     let mut buffer = [0_u8; 1024];
     let length = netlink::receive(&socket, &mut buffer)?;
     let mut messages = netlink::messages(buffer.get(..length).unwrap_or_default());
-    let answer = messages.find(|message| message.kind == ERROR).and_then(|message| netlink::error_number(message.body));
+    let answer = messages
+        .find(|message| message.kind == ERROR)
+        .and_then(|message| netlink::error_number(message.body));
     match answer {
         Some(0) => Ok(()),
         Some(number) if Errno::from_raw_os_error(number) == Errno::NOENT => Ok(()),
@@ -85,14 +87,20 @@ fn list(family: u8) -> io::Result<Vec<Tracked>> {
 
 /// The TCP connections in one datagram of a dump.
 fn tracked(bytes: &[u8]) -> impl Iterator<Item = Tracked> {
-    netlink::messages(bytes).filter(|message| message.kind == NEW).filter_map(|message| {
-        let (_, tuple) = netlink::attributes(message.body.get(4..)?).find(|(kind, _)| *kind == CTA_TUPLE_ORIG)?;
-        read_tuple(tuple)
-    })
+    netlink::messages(bytes)
+        .filter(|message| message.kind == NEW)
+        .filter_map(|message| {
+            let (_, tuple) = netlink::attributes(message.body.get(4..)?).find(|(kind, _)| *kind == CTA_TUPLE_ORIG)?;
+            read_tuple(tuple)
+        })
 }
 
 fn read_tuple(tuple: &[u8]) -> Option<Tracked> {
-    let part = |kind| netlink::attributes(tuple).find(|(found, _)| *found == kind).map(|(_, payload)| payload);
+    let part = |kind| {
+        netlink::attributes(tuple)
+            .find(|(found, _)| *found == kind)
+            .map(|(_, payload)| payload)
+    };
     let (addresses, protocol) = (part(CTA_TUPLE_IP)?, part(CTA_TUPLE_PROTO)?);
     let (mut source, mut destination) = (None, None);
     for (kind, payload) in netlink::attributes(addresses) {
@@ -115,13 +123,18 @@ fn read_tuple(tuple: &[u8]) -> Option<Tracked> {
             _ => {}
         }
     }
-    let tracked = Tracked { source: SocketAddr::new(source?, from?), destination: SocketAddr::new(destination?, to?) };
+    let tracked = Tracked {
+        source: SocketAddr::new(source?, from?),
+        destination: SocketAddr::new(destination?, to?),
+    };
     (number == Some(IPPROTO_TCP)).then_some(tracked)
 }
 
 fn tuple(tracked: &Tracked) -> Vec<u8> {
     let (family, mut addresses) = match (tracked.source.ip(), tracked.destination.ip()) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => (2, attribute(1, &source.octets(), destination.octets().as_slice(), 2)),
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            (2, attribute(1, &source.octets(), destination.octets().as_slice(), 2))
+        }
         (source, destination) => {
             let octets = |address: IpAddr| match address {
                 IpAddr::V4(address) => address.to_ipv6_mapped().octets(),

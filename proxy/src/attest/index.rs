@@ -69,7 +69,11 @@ impl<T: Clone> Index<T> {
 
     /// Forgets this very run, and not a later one of the same container.
     pub(crate) fn remove_run(&mut self, container: &str, cgroup_id: u64) -> Option<T> {
-        if self.by_container.get(container) == Some(&cgroup_id) { self.remove(container) } else { None }
+        if self.by_container.get(container) == Some(&cgroup_id) {
+            self.remove(container)
+        } else {
+            None
+        }
     }
 
     /// The run of a container, if it is the one that started then.
@@ -85,8 +89,12 @@ impl<T: Clone> Index<T> {
 
     /// Replaces the addresses of a container.
     pub(crate) fn move_to(&mut self, container: &str, addresses: Vec<IpAddr>) {
-        let Some(cgroup_id) = self.by_container.get(container).copied() else { return };
-        let Some(entry) = self.runs.get_mut(&cgroup_id) else { return };
+        let Some(cgroup_id) = self.by_container.get(container).copied() else {
+            return;
+        };
+        let Some(entry) = self.runs.get_mut(&cgroup_id) else {
+            return;
+        };
         for address in &entry.place.addresses {
             forget(&mut self.by_address, address, cgroup_id);
         }
@@ -99,19 +107,29 @@ impl<T: Clone> Index<T> {
     /// The runs in whose namespaces a peer of this address is worth looking for.
     pub(crate) fn candidates(&self, address: IpAddr) -> Vec<T> {
         let ids = self.by_address.get(&address).map(Vec::as_slice).unwrap_or_default();
-        ids.iter().filter_map(|id| self.runs.get(id)).map(|entry| entry.payload.clone()).collect()
+        ids.iter()
+            .filter_map(|id| self.runs.get(id))
+            .map(|entry| entry.payload.clone())
+            .collect()
     }
 
     /// The runs that share a network namespace.
     pub(crate) fn inhabitants(&self, namespace: u64) -> Vec<T> {
         let ids = self.by_namespace.get(&namespace).map(Vec::as_slice).unwrap_or_default();
-        ids.iter().filter_map(|id| self.runs.get(id)).map(|entry| entry.payload.clone()).collect()
+        ids.iter()
+            .filter_map(|id| self.runs.get(id))
+            .map(|entry| entry.payload.clone())
+            .collect()
     }
 
     /// The run whose own cgroup this is, or the outermost one around it: a container below another one belongs to it (rule A6).
     pub(crate) fn owner(&self, cgroup_id: u64) -> Option<T> {
         let entry = self.runs.get(&cgroup_id)?;
-        let outer = entry.place.ancestors.iter().find_map(|ancestor| self.runs.get(ancestor));
+        let outer = entry
+            .place
+            .ancestors
+            .iter()
+            .find_map(|ancestor| self.runs.get(ancestor));
         Some(outer.unwrap_or(entry).payload.clone())
     }
 
@@ -156,9 +174,15 @@ mod tests {
         let mut index = Index::default();
         assert_eq!(index.insert(place("a", 10, "172.17.0.2"), "a1"), None);
         assert_eq!(index.insert(place("a", 11, "172.17.0.3"), "a2"), Some("a1"));
-        assert_eq!((at(&index, "172.17.0.2"), at(&index, "172.17.0.3")), (vec![], vec!["a2"]));
+        assert_eq!(
+            (at(&index, "172.17.0.2"), at(&index, "172.17.0.3")),
+            (vec![], vec!["a2"])
+        );
         assert_eq!((index.owner(10), index.owner(11)), (None, Some("a2")));
-        assert_eq!((index.run("a", "start-10"), index.run("a", "start-11")), (None, Some("a2")));
+        assert_eq!(
+            (index.run("a", "start-10"), index.run("a", "start-11")),
+            (None, Some("a2"))
+        );
     }
 
     #[test]
@@ -184,7 +208,10 @@ mod tests {
         let mut index = Index::default();
         index.insert(place("a", 10, "172.17.0.2"), "a");
         index.move_to("a", vec!["172.18.0.2".parse().unwrap()]);
-        assert_eq!((at(&index, "172.17.0.2"), at(&index, "172.18.0.2")), (vec![], vec!["a"]));
+        assert_eq!(
+            (at(&index, "172.17.0.2"), at(&index, "172.18.0.2")),
+            (vec![], vec!["a"])
+        );
         index.move_to("a", vec![]);
         assert!(at(&index, "172.18.0.2").is_empty());
         assert_eq!(index.owner(10), Some("a"));
@@ -194,17 +221,42 @@ mod tests {
     fn a_container_below_another_one_belongs_to_the_outermost() {
         let mut index = Index::default();
         index.insert(place("outer", 10, "172.17.0.2"), "outer");
-        let middle = Place { ancestors: vec![1, 2, 10], ..place("middle", 20, "172.17.0.3") };
+        let middle = Place {
+            ancestors: vec![1, 2, 10],
+            ..place("middle", 20, "172.17.0.3")
+        };
         index.insert(middle, "middle");
-        index.insert(Place { ancestors: vec![1, 2, 10, 20], ..place("inner", 30, "172.17.0.4") }, "inner");
-        assert_eq!((index.owner(20), index.owner(30), index.owner(10)), (Some("outer"), Some("outer"), Some("outer")));
+        index.insert(
+            Place {
+                ancestors: vec![1, 2, 10, 20],
+                ..place("inner", 30, "172.17.0.4")
+            },
+            "inner",
+        );
+        assert_eq!(
+            (index.owner(20), index.owner(30), index.owner(10)),
+            (Some("outer"), Some("outer"), Some("outer"))
+        );
     }
 
     #[test]
     fn containers_of_one_namespace_are_found_together() {
         let mut index = Index::default();
-        index.insert(Place { namespace: 5, ..place("a", 10, "172.17.0.2") }, "a");
-        index.insert(Place { namespace: 5, addresses: vec![], ..place("b", 20, "172.17.0.3") }, "b");
+        index.insert(
+            Place {
+                namespace: 5,
+                ..place("a", 10, "172.17.0.2")
+            },
+            "a",
+        );
+        index.insert(
+            Place {
+                namespace: 5,
+                addresses: vec![],
+                ..place("b", 20, "172.17.0.3")
+            },
+            "b",
+        );
         assert_eq!(index.inhabitants(5), ["a", "b"]);
         index.remove("a");
         assert_eq!(index.inhabitants(5), ["b"]);

@@ -27,7 +27,11 @@ pub struct Proof {
 /// The first of the rules that the record breaks.
 pub fn judge(query: &Query, record: Option<&Record>) -> Result<Proof, Unattested> {
     let Some(record) = record else {
-        return Err(if query.cookie.is_some() { Unattested::AnotherSocket } else { Unattested::NoSuchSocket });
+        return Err(if query.cookie.is_some() {
+            Unattested::AnotherSocket
+        } else {
+            Unattested::NoSuchSocket
+        });
     };
     // Without a connected socket the kernel answers with the one that *listens* on that port, on any address (rule A1).
     // Where the client has closed its own direction it still waits for the answer: FIN_WAIT1 and FIN_WAIT2. In every other
@@ -46,7 +50,10 @@ pub fn judge(query: &Query, record: Option<&Record>) -> Result<Proof, Unattested
     }
     match record.cgroup_id {
         None | Some(0 | ROOT) => Err(Unattested::NoCgroup),
-        Some(cgroup_id) => Ok(Proof { cgroup_id, cookie: record.cookie }),
+        Some(cgroup_id) => Ok(Proof {
+            cgroup_id,
+            cookie: record.cookie,
+        }),
     }
 }
 
@@ -67,52 +74,92 @@ mod tests {
 
     fn record() -> Record {
         let Query { local, remote, .. } = query();
-        Record { family: 2, state: ESTABLISHED, local, remote, inode: 7, cookie: 9, cgroup_id: Some(4242) }
+        Record {
+            family: 2,
+            state: ESTABLISHED,
+            local,
+            remote,
+            inode: 7,
+            cookie: 9,
+            cgroup_id: Some(4242),
+        }
     }
 
     #[test]
     fn an_established_socket_of_a_cgroup_is_proof() {
-        assert_eq!(judge(&query(), Some(&record())), Ok(Proof { cgroup_id: 4242, cookie: 9 }));
+        assert_eq!(
+            judge(&query(), Some(&record())),
+            Ok(Proof {
+                cgroup_id: 4242,
+                cookie: 9
+            })
+        );
     }
 
     #[test]
     fn a_client_that_closed_its_own_direction_still_owns_the_connection() {
         for state in [FIN_WAIT1, FIN_WAIT2] {
-            assert_eq!(judge(&query(), Some(&Record { state, ..record() })), Ok(Proof { cgroup_id: 4242, cookie: 9 }));
+            assert_eq!(
+                judge(&query(), Some(&Record { state, ..record() })),
+                Ok(Proof {
+                    cgroup_id: 4242,
+                    cookie: 9
+                })
+            );
         }
     }
 
     #[test]
     fn no_other_state_is_proof() {
         for state in (0..=u8::MAX).filter(|state| ![ESTABLISHED, FIN_WAIT1, FIN_WAIT2].contains(state)) {
-            assert_eq!(judge(&query(), Some(&Record { state, ..record() })), Err(Unattested::NotEstablished), "{state}");
+            assert_eq!(
+                judge(&query(), Some(&Record { state, ..record() })),
+                Err(Unattested::NotEstablished),
+                "{state}"
+            );
         }
     }
 
     #[test]
     fn another_tuple_is_not_proof() {
         let remote = "0.0.0.0:0".parse().unwrap();
-        assert_eq!(judge(&query(), Some(&Record { remote, ..record() })), Err(Unattested::NotEstablished));
+        assert_eq!(
+            judge(&query(), Some(&Record { remote, ..record() })),
+            Err(Unattested::NotEstablished)
+        );
         let local = "0.0.0.0:40000".parse().unwrap();
-        assert_eq!(judge(&query(), Some(&Record { local, ..record() })), Err(Unattested::NotEstablished));
+        assert_eq!(
+            judge(&query(), Some(&Record { local, ..record() })),
+            Err(Unattested::NotEstablished)
+        );
     }
 
     #[test]
     fn a_socket_that_nobody_holds_is_an_orphan() {
-        let record = Record { inode: 0, state: FIN_WAIT1, ..record() };
+        let record = Record {
+            inode: 0,
+            state: FIN_WAIT1,
+            ..record()
+        };
         assert_eq!(judge(&query(), Some(&record)), Err(Unattested::Orphaned));
     }
 
     #[test]
     fn the_root_cgroup_and_no_cgroup_name_nobody() {
         for cgroup_id in [None, Some(0), Some(1)] {
-            assert_eq!(judge(&query(), Some(&Record { cgroup_id, ..record() })), Err(Unattested::NoCgroup));
+            assert_eq!(
+                judge(&query(), Some(&Record { cgroup_id, ..record() })),
+                Err(Unattested::NoCgroup)
+            );
         }
     }
 
     #[test]
     fn a_reopened_tuple_is_another_socket() {
-        let pinned = Query { cookie: Some(8), ..query() };
+        let pinned = Query {
+            cookie: Some(8),
+            ..query()
+        };
         assert_eq!(judge(&pinned, Some(&record())), Err(Unattested::AnotherSocket));
         assert_eq!(judge(&pinned, None), Err(Unattested::AnotherSocket));
         assert_eq!(judge(&query(), None), Err(Unattested::NoSuchSocket));
@@ -121,7 +168,10 @@ mod tests {
     #[test]
     fn a_process_id_that_was_used_again_changes_nothing_that_is_judged() {
         // The judge never sees a process id: only the cgroup of the socket's creator counts (rule A5).
-        let another_run = Record { cgroup_id: Some(4243), ..record() };
+        let another_run = Record {
+            cgroup_id: Some(4243),
+            ..record()
+        };
         assert_eq!(judge(&query(), Some(&another_run)).unwrap().cgroup_id, 4243);
     }
 

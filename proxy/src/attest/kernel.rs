@@ -68,7 +68,12 @@ impl KernelAttestor {
             tokio::time::sleep(PAUSE).await;
         }
         let refreshes = Arc::new(tokio::sync::Semaphore::new(REFRESHES));
-        Ok(Self { registry, entrance, endpoints: endpoints.into(), refreshes })
+        Ok(Self {
+            registry,
+            entrance,
+            endpoints: endpoints.into(),
+            refreshes,
+        })
     }
 
     /// One look, with what is known now.
@@ -103,7 +108,14 @@ impl KernelAttestor {
         let facts = Arc::clone(&run.facts);
         let cgroup_id = found.proof.cgroup_id;
         let Found { query, address, .. } = found;
-        let pin = Pin { registry: Arc::clone(&self.registry), run, namespace, query, cgroup_id, address };
+        let pin = Pin {
+            registry: Arc::clone(&self.registry),
+            run,
+            namespace,
+            query,
+            cgroup_id,
+            address,
+        };
         Ok((facts, pin))
     }
 
@@ -116,12 +128,15 @@ impl KernelAttestor {
             }
             let owner = self.registry.index().owner(cgroup_id);
             if let Some(run) = owner {
-                return if run.network() == namespace.number { Ok(run) } else { Err(Unattested::Raced) };
+                return if run.network() == namespace.number {
+                    Ok(run)
+                } else {
+                    Err(Unattested::Raced)
+                };
             }
             let inhabitants = self.registry.index().inhabitants(namespace.number);
-            let searched = tokio::task::spawn_blocking(move || {
-                inhabitants.into_iter().find(|run| run.contains(cgroup_id))
-            });
+            let searched =
+                tokio::task::spawn_blocking(move || inhabitants.into_iter().find(|run| run.contains(cgroup_id)));
             if let Some(run) = searched.await.map_err(|_| Unattested::Raced)? {
                 let outermost = self.registry.index().owner(run.facts.run.cgroup_id);
                 return outermost.ok_or(Unattested::NotRunning);
@@ -215,6 +230,10 @@ impl Pin {
         self.run.check()?;
         // Last, so that an address which went while we asked is noticed.
         self.namespace.refresh();
-        if self.address.is_cancelled() { Err(Unattested::NotRunning) } else { Ok(()) }
+        if self.address.is_cancelled() {
+            Err(Unattested::NotRunning)
+        } else {
+            Ok(())
+        }
     }
 }

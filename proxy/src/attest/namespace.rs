@@ -40,7 +40,10 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// Finds the socket of a connection, as its owner sees it: own address and port, and where it wanted to go.
     pub(crate) fn find(&self, connection: &Connection) -> Result<Found, Unattested> {
-        let address = self.addresses.token(connection.client.ip()).ok_or(Unattested::UnknownAddress)?;
+        let address = self
+            .addresses
+            .token(connection.client.ip())
+            .ok_or(Unattested::UnknownAddress)?;
         let (local, remote) = (connection.client, connection.original_destination);
         let mut refusal = match self.ask(local, remote, 0) {
             Ok((proof, query)) => return Ok(Found { proof, query, address }),
@@ -61,9 +64,20 @@ impl Namespace {
     }
 
     fn ask(&self, local: SocketAddr, remote: SocketAddr, interface: u32) -> Result<(Proof, Query), Unattested> {
-        let query = Query { local, remote, interface, cookie: None };
+        let query = Query {
+            local,
+            remote,
+            interface,
+            cookie: None,
+        };
         let proof = self.judge(&query)?;
-        Ok((proof, Query { cookie: Some(proof.cookie), ..query }))
+        Ok((
+            proof,
+            Query {
+                cookie: Some(proof.cookie),
+                ..query
+            },
+        ))
     }
 
     /// Asks the kernel once and judges the answer.
@@ -150,7 +164,11 @@ impl Entrance {
     /// Opens sockets in the namespace.
     pub(crate) async fn open(&self, namespace: File, number: u64) -> io::Result<Arc<Namespace>> {
         let (reply, answer) = oneshot::channel();
-        let visit = Visit { namespace, number, reply };
+        let visit = Visit {
+            namespace,
+            number,
+            reply,
+        };
         self.visits.send(visit).map_err(|_| io::ErrorKind::BrokenPipe)?;
         let opened = Arc::new(answer.await.map_err(|_| io::ErrorKind::BrokenPipe)??);
         opened.follow()?;

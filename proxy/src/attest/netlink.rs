@@ -31,7 +31,11 @@ pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
         let body = bytes.get(HEADER..length)?;
-        let message = Message { kind: u16_at(bytes, 4)?, sequence: u32_at(bytes, 8)?, body };
+        let message = Message {
+            kind: u16_at(bytes, 4)?,
+            sequence: u32_at(bytes, 8)?,
+            body,
+        };
         bytes = bytes.get(aligned(length)..).unwrap_or_default();
         Some(message)
     })
@@ -69,7 +73,12 @@ pub(crate) fn error_number(body: &[u8]) -> Option<i32> {
 /// A socket to the kernel, in the network namespace of the calling thread. Without a protocol it speaks `NETLINK_ROUTE`, number 0.
 pub(crate) fn open(protocol: Option<Protocol>) -> io::Result<OwnedFd> {
     let kind = SocketType::RAW;
-    Ok(rustix::net::socket_with(AddressFamily::NETLINK, kind, SocketFlags::CLOEXEC, protocol)?)
+    Ok(rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        kind,
+        SocketFlags::CLOEXEC,
+        protocol,
+    )?)
 }
 
 pub(crate) fn send(socket: impl AsFd, message: &[u8]) -> io::Result<()> {

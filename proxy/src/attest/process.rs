@@ -32,7 +32,11 @@ impl Process {
         let directory = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())?;
         let process = Self { pidfd, directory };
         // Alive after the directory was opened: the number still meant this process then.
-        if process.is_alive() { Ok(process) } else { Err(io::ErrorKind::NotFound.into()) }
+        if process.is_alive() {
+            Ok(process)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
     }
 
     /// Whether the process has not ended.
@@ -40,7 +44,10 @@ impl Process {
     pub fn is_alive(&self) -> bool {
         // A pidfd becomes readable when its process ends.
         let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        matches!(rustix::event::poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+        matches!(
+            rustix::event::poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })),
+            Ok(0)
+        )
     }
 
     /// The text of its `/proc/PID/cgroup`.
@@ -49,8 +56,14 @@ impl Process {
     /// It has ended.
     pub fn cgroup(&self) -> io::Result<String> {
         let mut text = String::new();
-        self.open_below("cgroup")?.take(CGROUP_BYTES).read_to_string(&mut text)?;
-        if self.is_alive() { Ok(text) } else { Err(io::ErrorKind::NotFound.into()) }
+        self.open_below("cgroup")?
+            .take(CGROUP_BYTES)
+            .read_to_string(&mut text)?;
+        if self.is_alive() {
+            Ok(text)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
     }
 
     /// Its network namespace, and the number that identifies the namespace.
@@ -60,12 +73,21 @@ impl Process {
     pub fn network(&self) -> io::Result<(File, u64)> {
         let namespace = self.open_below("ns/net")?;
         let number = namespace.metadata()?.ino();
-        if self.is_alive() { Ok((namespace, number)) } else { Err(io::ErrorKind::NotFound.into()) }
+        if self.is_alive() {
+            Ok((namespace, number))
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
     }
 
     fn open_below(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::CLOEXEC | OFlags::RDONLY;
-        Ok(File::from(rustix::fs::openat(&self.directory, name, flags, Mode::empty())?))
+        Ok(File::from(rustix::fs::openat(
+            &self.directory,
+            name,
+            flags,
+            Mode::empty(),
+        )?))
     }
 }
 
@@ -88,14 +110,23 @@ mod tests {
     fn a_living_process_tells_its_cgroup_and_network() {
         let process = Process::open(this()).unwrap();
         assert!(process.is_alive());
-        assert_eq!(process.cgroup().unwrap(), std::fs::read_to_string("/proc/self/cgroup").unwrap());
-        assert_eq!(process.network().unwrap().1, std::fs::metadata("/proc/self/ns/net").unwrap().ino());
+        assert_eq!(
+            process.cgroup().unwrap(),
+            std::fs::read_to_string("/proc/self/cgroup").unwrap()
+        );
+        assert_eq!(
+            process.network().unwrap().1,
+            std::fs::metadata("/proc/self/ns/net").unwrap().ino()
+        );
     }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the test needs a process that ends")]
     fn a_process_that_ended_tells_nothing_even_if_its_number_is_used_again() {
-        let mut child = std::process::Command::new("/bin/cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = std::process::Command::new("/bin/cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         let process = Process::open(i32::try_from(child.id()).unwrap()).unwrap();
         drop(child.stdin.take());
         child.wait().unwrap();

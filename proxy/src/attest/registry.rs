@@ -32,7 +32,12 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new(engine: Engine, hierarchy: Hierarchy) -> Self {
-        Self { engine, hierarchy, index: Mutex::default(), is_synced: AtomicBool::new(false) }
+        Self {
+            engine,
+            hierarchy,
+            index: Mutex::default(),
+            is_synced: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn index(&self) -> MutexGuard<'_, Index<Arc<Run>>> {
@@ -40,7 +45,11 @@ impl Registry {
     }
 
     pub(crate) fn check_synced(&self) -> Result<(), Unattested> {
-        if self.is_synced.load(Ordering::Acquire) { Ok(()) } else { Err(Unattested::EngineUnavailable) }
+        if self.is_synced.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err(Unattested::EngineUnavailable)
+        }
     }
 
     /// Learns of the containers that have the address now.
@@ -64,7 +73,12 @@ impl Registry {
 
     /// Takes a container in: what the engine says and what the kernel shows must agree, before and after (rule A5).
     pub(crate) async fn admit(self: &Arc<Self>, container: &str) -> Result<Arc<Run>, Unattested> {
-        let first = self.engine.inspect(container).await.map_err(unavailable)?.ok_or(Unattested::NotRunning)?;
+        let first = self
+            .engine
+            .inspect(container)
+            .await
+            .map_err(unavailable)?
+            .ok_or(Unattested::NotRunning)?;
         if !first.is_running || first.pid == 0 {
             return Err(Unattested::NotRunning);
         }
@@ -77,7 +91,12 @@ impl Registry {
         }
         let body = Body::open(&self.hierarchy, &first.id, first.pid)?;
         let image = self.engine.image(&first.image_id).await.map_err(unavailable)?;
-        let second = self.engine.inspect(container).await.map_err(unavailable)?.ok_or(Unattested::NotRunning)?;
+        let second = self
+            .engine
+            .inspect(container)
+            .await
+            .map_err(unavailable)?
+            .ok_or(Unattested::NotRunning)?;
         if !first.is_same_run(&second) {
             return Err(Unattested::Raced);
         }
@@ -90,7 +109,11 @@ impl Registry {
             addresses: second.addresses,
         };
         let facts = Facts {
-            run: caller::Run { container_id: second.id, started_at: second.started_at, cgroup_id: body.cgroup_id },
+            run: caller::Run {
+                container_id: second.id,
+                started_at: second.started_at,
+                cgroup_id: body.cgroup_id,
+            },
             labels: second.labels,
             env: second.env,
             image_env: image.env,
@@ -183,7 +206,10 @@ impl Registry {
             let registry = Arc::clone(self);
             async move { registry.admit(&listed.id).await.map(drop) }
         });
-        stream::iter(admissions).buffer_unordered(ADMISSIONS).for_each(|_| std::future::ready(())).await;
+        stream::iter(admissions)
+            .buffer_unordered(ADMISSIONS)
+            .for_each(|_| std::future::ready(()))
+            .await;
         Ok(())
     }
 

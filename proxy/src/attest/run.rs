@@ -45,7 +45,14 @@ impl Body {
         let cgroup_id = cgroup::id(&directory).map_err(gone)?;
         let ancestors = cgroup::ancestors(hierarchy, &directory);
         let (_, network) = process.network().map_err(gone)?;
-        Ok(Self { process, directory, cgroup_id, ancestors, network, events })
+        Ok(Self {
+            process,
+            directory,
+            cgroup_id,
+            ancestors,
+            network,
+            events,
+        })
     }
 
     fn is_populated(&self) -> bool {

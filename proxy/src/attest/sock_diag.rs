@@ -114,7 +114,15 @@ fn record(body: &[u8]) -> Option<Record> {
     let cgroup_id = netlink::attributes(body.get(RECORD..)?)
         .find(|(kind, _)| *kind == CGROUP_ID)
         .and_then(|(_, payload)| Some(u64::from_ne_bytes(payload.try_into().ok()?)));
-    Some(Record { family, state: *body.get(1)?, local, remote, inode: u32_at(body, 68)?, cookie, cgroup_id })
+    Some(Record {
+        family,
+        state: *body.get(1)?,
+        local,
+        remote,
+        inode: u32_at(body, 68)?,
+        cookie,
+        cgroup_id,
+    })
 }
 
 fn address(family: u8, bytes: &[u8]) -> Option<IpAddr> {
@@ -141,7 +149,9 @@ fn address_bytes(address: IpAddr) -> [u8; 16] {
 
 /// The cookie travels as two native words, low word first, whatever the machine's byte order.
 fn halves(cookie: u64) -> [u8; 8] {
-    let low = u32::try_from(cookie & u64::from(u32::MAX)).unwrap_or(u32::MAX).to_ne_bytes();
+    let low = u32::try_from(cookie & u64::from(u32::MAX))
+        .unwrap_or(u32::MAX)
+        .to_ne_bytes();
     let high = u32::try_from(cookie >> 32).unwrap_or(u32::MAX).to_ne_bytes();
     let ([a, b, c, d], [e, f, g, h]) = (low, high);
     [a, b, c, d, e, f, g, h]
@@ -164,7 +174,10 @@ impl Diag {
     /// # Errors
     /// The kernel's refusal.
     pub fn open() -> io::Result<Self> {
-        Ok(Self { socket: netlink::open(Some(SOCK_DIAG))?, sequence: Mutex::new(0) })
+        Ok(Self {
+            socket: netlink::open(Some(SOCK_DIAG))?,
+            sequence: Mutex::new(0),
+        })
     }
 
     /// Asks for one socket. Takes about 3 µs and does not wait.

@@ -32,11 +32,21 @@ impl Change {
     #[must_use]
     pub fn read(event: &EventMessage) -> Option<Self> {
         let actor = event.actor.as_ref()?;
-        let member = || actor.attributes.as_ref().and_then(|attributes| attributes.get("container")).cloned();
+        let member = || {
+            actor
+                .attributes
+                .as_ref()
+                .and_then(|attributes| attributes.get("container"))
+                .cloned()
+        };
         let kind = event.typ.map(|kind| kind.to_string());
         match (kind.as_deref()?, event.action.as_deref()?) {
-            ("container", "start") => Some(Self::Arrived { container: actor.id.clone()? }),
-            ("container", "die" | "destroy") => Some(Self::Ended { container: actor.id.clone()? }),
+            ("container", "start") => Some(Self::Arrived {
+                container: actor.id.clone()?,
+            }),
+            ("container", "die" | "destroy") => Some(Self::Ended {
+                container: actor.id.clone()?,
+            }),
             ("network", "connect") => Some(Self::Arrived { container: member()? }),
             ("network", "disconnect") => Some(Self::Disconnected { container: member()? }),
             _ => None,
@@ -51,7 +61,9 @@ pub struct Changes {
 
 impl Changes {
     pub(crate) fn new(events: impl Stream<Item = Result<EventMessage, ApiError>> + Send + 'static) -> Self {
-        Self { events: Box::pin(events) }
+        Self {
+            events: Box::pin(events),
+        }
     }
 
     /// The next change; None when the stream is broken and nothing can be relied upon any more.
@@ -84,15 +96,26 @@ mod tests {
         let container = "aa".to_owned();
         assert_eq!(
             read(r#"{"Type":"container","Action":"start","Actor":{"ID":"aa"}}"#),
-            Some(Change::Arrived { container: container.clone() })
+            Some(Change::Arrived {
+                container: container.clone()
+            })
         );
         assert_eq!(
             read(r#"{"Type":"container","Action":"die","Actor":{"ID":"aa"}}"#),
-            Some(Change::Ended { container: container.clone() })
+            Some(Change::Ended {
+                container: container.clone()
+            })
         );
-        let disconnect = r#"{"Type":"network","Action":"disconnect","Actor":{"ID":"nn","Attributes":{"container":"aa"}}}"#;
+        let disconnect =
+            r#"{"Type":"network","Action":"disconnect","Actor":{"ID":"nn","Attributes":{"container":"aa"}}}"#;
         assert_eq!(read(disconnect), Some(Change::Disconnected { container }));
-        assert_eq!(read(r#"{"Type":"container","Action":"exec_start: sh","Actor":{"ID":"aa"}}"#), None);
-        assert_eq!(read(r#"{"Type":"network","Action":"disconnect","Actor":{"ID":"nn"}}"#), None);
+        assert_eq!(
+            read(r#"{"Type":"container","Action":"exec_start: sh","Actor":{"ID":"aa"}}"#),
+            None
+        );
+        assert_eq!(
+            read(r#"{"Type":"network","Action":"disconnect","Actor":{"ID":"nn"}}"#),
+            None
+        );
     }
 }

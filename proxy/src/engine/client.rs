@@ -63,10 +63,17 @@ impl Engine {
     pub async fn connect(socket: &str) -> Result<Self, EngineError> {
         let doing = "connecting";
         if !socket.strip_prefix("unix://").is_some_and(|path| path.starts_with('/')) {
-            return Err(EngineError::Socket { socket: socket.to_owned() });
+            return Err(EngineError::Socket {
+                socket: socket.to_owned(),
+            });
         }
-        let docker = Docker::connect_with_unix(socket, TRANSPORT_SECONDS, bollard::API_DEFAULT_VERSION)
-            .map_err(|source| EngineError::Api { doing, source: Box::new(source) })?;
+        let docker =
+            Docker::connect_with_unix(socket, TRANSPORT_SECONDS, bollard::API_DEFAULT_VERSION).map_err(|source| {
+                EngineError::Api {
+                    doing,
+                    source: Box::new(source),
+                }
+            })?;
         let docker = within(doing, docker.negotiate_version()).await?;
         Ok(Self { docker })
     }
@@ -83,9 +90,16 @@ impl Engine {
     /// No usable answer.
     pub async fn inspect(&self, container: &str) -> Result<Option<Inspected>, EngineError> {
         let doing = "inspecting a container";
-        let answer = within(doing, self.docker.inspect_container(container, None::<InspectContainerOptions>)).await;
+        let answer = within(
+            doing,
+            self.docker
+                .inspect_container(container, None::<InspectContainerOptions>),
+        )
+        .await;
         match answer {
-            Ok(answer) => Inspected::read(answer).map(Some).ok_or(EngineError::Incomplete { doing }),
+            Ok(answer) => Inspected::read(answer)
+                .map(Some)
+                .ok_or(EngineError::Incomplete { doing }),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(error),
         }
@@ -96,7 +110,9 @@ impl Engine {
     /// # Errors
     /// No usable answer, or no such image.
     pub async fn image(&self, id: &str) -> Result<Image, EngineError> {
-        within("inspecting an image", self.docker.inspect_image(id)).await.map(Image::read)
+        within("inspecting an image", self.docker.inspect_image(id))
+            .await
+            .map(Image::read)
     }
 
     /// The containers that run.
@@ -104,7 +120,11 @@ impl Engine {
     /// # Errors
     /// No usable answer.
     pub async fn running(&self) -> Result<Vec<Listed>, EngineError> {
-        let answer = within("listing containers", self.docker.list_containers(None::<ListContainersOptions>)).await?;
+        let answer = within(
+            "listing containers",
+            self.docker.list_containers(None::<ListContainersOptions>),
+        )
+        .await?;
         Ok(answer.into_iter().filter_map(Listed::read).collect())
     }
 
@@ -113,7 +133,11 @@ impl Engine {
     /// # Errors
     /// No usable answer.
     pub async fn owners(&self, address: IpAddr) -> Result<Vec<String>, EngineError> {
-        let networks = within("listing networks", self.docker.list_networks(None::<ListNetworksOptions>)).await?;
+        let networks = within(
+            "listing networks",
+            self.docker.list_networks(None::<ListNetworksOptions>),
+        )
+        .await?;
         let mut found = Vec::new();
         for network in networks.iter().filter(|network| may_hold(network, address)) {
             let Some(id) = &network.id else { continue };
@@ -142,7 +166,10 @@ pub(crate) async fn within<T>(
 ) -> Result<T, EngineError> {
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(EngineError::Api { doing, source: Box::new(source) }),
+        Ok(Err(source)) => Err(EngineError::Api {
+            doing,
+            source: Box::new(source),
+        }),
         Err(_) => Err(EngineError::TimedOut { doing }),
     }
 }

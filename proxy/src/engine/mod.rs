@@ -6,5 +6,6 @@ mod client;
 mod reading;
 
 pub use change::{Change, Changes};
+pub(crate) use client::within;
 pub use client::{Engine, EngineError};
 pub use reading::{Image, Inspected, Listed};

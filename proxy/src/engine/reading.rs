@@ -32,8 +32,13 @@ impl Inspected {
     pub fn read(answer: ContainerInspectResponse) -> Option<Self> {
         let state = answer.state?;
         let config = answer.config?;
-        let networks = answer.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-        let written = networks.into_values().flat_map(|endpoint| [endpoint.ip_address, endpoint.global_ipv6_address]);
+        let networks = answer
+            .network_settings
+            .and_then(|settings| settings.networks)
+            .unwrap_or_default();
+        let written = networks
+            .into_values()
+            .flat_map(|endpoint| [endpoint.ip_address, endpoint.global_ipv6_address]);
         Some(Self {
             id: answer.id?,
             pid: i32::try_from(state.pid.unwrap_or(0)).ok()?,
@@ -87,14 +92,21 @@ impl Listed {
     #[must_use]
     pub fn read(answer: ContainerSummary) -> Option<Self> {
         let mode = answer.host_config.and_then(|config| config.network_mode);
-        Some(Self { id: answer.id?, shares_network: mode.is_some_and(|mode| mode.starts_with("container:")) })
+        Some(Self {
+            id: answer.id?,
+            shares_network: mode.is_some_and(|mode| mode.starts_with("container:")),
+        })
     }
 }
 
 /// Whether the address may belong to the network: it lies in one of its subnets, or the network does not tell them.
 #[must_use]
 pub(super) fn may_hold(network: &Network, address: IpAddr) -> bool {
-    let configs = network.ipam.as_ref().and_then(|ipam| ipam.config.as_deref()).unwrap_or_default();
+    let configs = network
+        .ipam
+        .as_ref()
+        .and_then(|ipam| ipam.config.as_deref())
+        .unwrap_or_default();
     let mut subnets = configs.iter().filter_map(|config| config.subnet.as_deref()).peekable();
     subnets.peek().is_none() || subnets.any(|subnet| covers(subnet, address))
 }
@@ -104,7 +116,10 @@ pub(super) fn may_hold(network: &Network, address: IpAddr) -> bool {
 pub(super) fn owners(network: &NetworkInspect, address: IpAddr) -> Vec<String> {
     let containers = network.containers.iter().flatten();
     let has = |written: Option<&String>| {
-        written.and_then(|text| text.split('/').next()).and_then(|text| text.parse::<IpAddr>().ok()) == Some(address)
+        written
+            .and_then(|text| text.split('/').next())
+            .and_then(|text| text.parse::<IpAddr>().ok())
+            == Some(address)
     };
     containers
         .filter(|(_, endpoint)| has(endpoint.ipv4_address.as_ref()) || has(endpoint.ipv6_address.as_ref()))
@@ -114,16 +129,28 @@ pub(super) fn owners(network: &NetworkInspect, address: IpAddr) -> Vec<String> {
 
 /// Whether `subnet` (`address/prefix`) covers the address. A subnet that cannot be read covers everything: it costs one question more.
 fn covers(subnet: &str, address: IpAddr) -> bool {
-    let Some((network, prefix)) = subnet.split_once('/') else { return true };
-    let (Ok(network), Ok(prefix)) = (network.parse::<IpAddr>(), prefix.parse::<u32>()) else { return true };
+    let Some((network, prefix)) = subnet.split_once('/') else {
+        return true;
+    };
+    let (Ok(network), Ok(prefix)) = (network.parse::<IpAddr>(), prefix.parse::<u32>()) else {
+        return true;
+    };
     match (network, address) {
         (IpAddr::V4(network), IpAddr::V4(address)) => {
             let differing = u32::from(network) ^ u32::from(address);
-            prefix == 0 || differing.checked_shr(32_u32.saturating_sub(prefix)).unwrap_or(differing) == 0
+            prefix == 0
+                || differing
+                    .checked_shr(32_u32.saturating_sub(prefix))
+                    .unwrap_or(differing)
+                    == 0
         }
         (IpAddr::V6(network), IpAddr::V6(address)) => {
             let differing = u128::from(network) ^ u128::from(address);
-            prefix == 0 || differing.checked_shr(128_u32.saturating_sub(prefix)).unwrap_or(differing) == 0
+            prefix == 0
+                || differing
+                    .checked_shr(128_u32.saturating_sub(prefix))
+                    .unwrap_or(differing)
+                    == 0
         }
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
     }
@@ -176,9 +203,15 @@ mod tests {
         );
         let mut read = Inspected::read(whole).unwrap();
         read.addresses.sort();
-        assert_eq!(read.addresses, ["172.17.0.2".parse::<IpAddr>().unwrap(), "fd17::2".parse().unwrap()]);
+        assert_eq!(
+            read.addresses,
+            ["172.17.0.2".parse::<IpAddr>().unwrap(), "fd17::2".parse().unwrap()]
+        );
         assert_eq!(read.env, ["B=1", "A=2", "B=3"]);
-        assert_eq!((read.pid, read.started_at.as_str()), (7, "2026-01-01T00:00:00.000000001Z"));
+        assert_eq!(
+            (read.pid, read.started_at.as_str()),
+            (7, "2026-01-01T00:00:00.000000001Z")
+        );
     }
 
     #[test]
@@ -195,8 +228,14 @@ mod tests {
         };
         assert!(run.is_same_run(&run.clone()));
         assert!(!run.is_same_run(&Inspected { pid: 8, ..run.clone() }));
-        assert!(!run.is_same_run(&Inspected { started_at: "t2".into(), ..run.clone() }));
-        assert!(!run.is_same_run(&Inspected { is_running: false, ..run.clone() }));
+        assert!(!run.is_same_run(&Inspected {
+            started_at: "t2".into(),
+            ..run.clone()
+        }));
+        assert!(!run.is_same_run(&Inspected {
+            is_running: false,
+            ..run.clone()
+        }));
     }
 
     proptest! {

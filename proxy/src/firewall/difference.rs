@@ -79,24 +79,41 @@ impl fmt::Display for Difference {
 
 /// Compares the table. `listing` is what `nft -j list table` printed, or None if there is no such table.
 pub(crate) fn of_table(plan: Plan, listing: Option<&Value>) -> Vec<Difference> {
-    let Some(listing) = listing else { return vec![Difference::TableMissing] };
-    let objects = listing.get("nftables").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let Some(listing) = listing else {
+        return vec![Difference::TableMissing];
+    };
+    let objects = listing
+        .get("nftables")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let mut differences = Vec::new();
     let planned_chains = document::chains();
-    let live_chains: Vec<Value> = objects.iter().filter_map(|object| object.get("chain")).map(without_handle).collect();
+    let live_chains: Vec<Value> = objects
+        .iter()
+        .filter_map(|object| object.get("chain"))
+        .map(without_handle)
+        .collect();
     for planned in &planned_chains {
         if !live_chains.contains(planned) {
-            differences.push(Difference::ChainMissing { planned: planned.clone() });
+            differences.push(Difference::ChainMissing {
+                planned: planned.clone(),
+            });
         }
     }
     differences.extend(
-        live_chains.into_iter().filter(|live| !planned_chains.contains(live)).map(|live| Difference::Unexpected { live }),
+        live_chains
+            .into_iter()
+            .filter(|live| !planned_chains.contains(live))
+            .map(|live| Difference::Unexpected { live }),
     );
     let known = ["metainfo", "table", "chain", "rule"];
-    let strange = objects.iter().filter(|object| !known.iter().any(|kind| object.get(kind).is_some()));
+    let strange = objects
+        .iter()
+        .filter(|object| !known.iter().any(|kind| object.get(kind).is_some()));
     differences.extend(strange.map(|live| Difference::Unexpected { live: live.clone() }));
     let planned_rules = document::rules(plan);
-    for chain in ["redirect", "guard", "barrier"] {
+    for chain in ["endpoint_redirect", "proxy_input", "link_local_forward"] {
         let live = objects.iter().filter_map(|object| object.get("rule"));
         let live: Vec<&Value> = live
             .filter(|rule| rule.get("chain").and_then(Value::as_str) == Some(chain))
@@ -106,15 +123,26 @@ pub(crate) fn of_table(plan: Plan, listing: Option<&Value>) -> Vec<Difference> {
         for (index, rule) in planned.iter().enumerate() {
             let place = index + 1;
             match live.get(index) {
-                None => differences.push(Difference::RuleMissing { chain, place, comment: rule.comment }),
+                None => differences.push(Difference::RuleMissing {
+                    chain,
+                    place,
+                    comment: rule.comment,
+                }),
                 Some(live) if **live != rule.expressions => {
-                    differences.push(Difference::RuleChanged { chain, place, live: (*live).clone() });
+                    differences.push(Difference::RuleChanged {
+                        chain,
+                        place,
+                        live: (*live).clone(),
+                    });
                 }
                 Some(_) => {}
             }
         }
         let added = live.iter().skip(planned.len());
-        differences.extend(added.map(|live| Difference::RuleAdded { chain, live: (*live).clone() }));
+        differences.extend(added.map(|live| Difference::RuleAdded {
+            chain,
+            live: (*live).clone(),
+        }));
     }
     differences
 }
@@ -122,11 +150,16 @@ pub(crate) fn of_table(plan: Plan, listing: Option<&Value>) -> Vec<Difference> {
 /// Compares the routing rules of one IP version with what `ip -j rule` printed.
 pub(crate) fn of_routing(is_v6: bool, listing: &Value) -> Vec<Difference> {
     let live = listing.as_array().map(Vec::as_slice).unwrap_or_default();
-    let planned: Vec<RoutingRule> = routing::rules().into_iter().filter(|rule| rule.is_v6 == is_v6).collect();
+    let planned: Vec<RoutingRule> = routing::rules()
+        .into_iter()
+        .filter(|rule| rule.is_v6 == is_v6)
+        .collect();
     let mut differences = Vec::new();
     for rule in &planned {
         if !live.iter().any(|live| rule.is_listed_as(live)) {
-            differences.push(Difference::RoutingMissing { command: rule.command("add").join(" ") });
+            differences.push(Difference::RoutingMissing {
+                command: rule.command("add").join(" "),
+            });
         }
     }
     for one in live {

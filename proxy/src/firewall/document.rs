@@ -18,16 +18,14 @@ pub(crate) struct Rule {
 
 /// The base chains, as listed but without a handle.
 pub(crate) fn chains() -> Vec<Value> {
-    let chain = |name: &str, kind: &str, hook: &str, priority: i32| {
-        json!({"family": "inet", "table": TABLE, "name": name, "type": kind, "hook": hook, "prio": priority, "policy": "accept"})
-    };
+    let chain = |name: &str, kind: &str, hook: &str, priority: i32| json!({"family": "inet", "table": TABLE, "name": name, "type": kind, "hook": hook, "prio": priority, "policy": "accept"});
     vec![
         // Before Docker's own rules (dstnat is -100), so that no published port or older redirect comes first.
-        chain("redirect", "nat", "prerouting", -110),
+        chain("endpoint_redirect", "nat", "prerouting", -110),
         // After connection tracking (-200), whose original destination it asks for.
-        chain("guard", "filter", "input", -10),
+        chain("proxy_input", "filter", "input", -10),
         // Before every accept, of established connections too: it looks at no state.
-        chain("barrier", "filter", "forward", -300),
+        chain("link_local_forward", "filter", "forward", -300),
     ]
 }
 
@@ -38,7 +36,11 @@ pub(crate) fn rules(plan: Plan) -> Vec<Rule> {
     let link_local_v4 = json!({"prefix": {"addr": "169.254.0.0", "len": 16}});
     let link_local_v6 = json!({"prefix": {"addr": "fd00:ec2::", "len": 32}});
     let foreign = is_not(json!({"meta": {"key": "iifname"}}), json!("lo"));
-    let rule = |chain, comment, expressions| Rule { chain, comment, expressions };
+    let rule = |chain, comment, expressions| Rule {
+        chain,
+        comment,
+        expressions,
+    };
     let redirected = |family: &str, address: &Value| {
         json!([
             foreign,
@@ -55,20 +57,58 @@ pub(crate) fn rules(plan: Plan) -> Vec<Rule> {
             {"accept": null},
         ])
     };
-    let left_open = |address: &str, protocol: &str, port: u16| {
-        json!([is(payload("ip", "daddr"), json!(address)), is(payload(protocol, "dport"), json!(port)), {"accept": null}])
-    };
+    let left_open = |address: &str, protocol: &str, port: u16| json!([is(payload("ip", "daddr"), json!(address)), is(payload(protocol, "dport"), json!(port)), {"accept": null}]);
     vec![
-        rule("redirect", "the endpoint is answered by the proxy", redirected("ip", &v4)),
-        rule("redirect", "the endpoint is answered by the proxy", redirected("ip6", &v6)),
-        rule("guard", "the proxy answers only who asked for the endpoint", guarded("ip", &v4)),
-        rule("guard", "the proxy answers only who asked for the endpoint", guarded("ip6", &v6)),
-        rule("guard", "nobody connects to the proxy itself", json!([is(payload("tcp", "dport"), json!(port)), {"drop": null}])),
-        rule("barrier", "name resolution of the VPC", left_open("169.254.169.253", "udp", 53)),
-        rule("barrier", "name resolution of the VPC", left_open("169.254.169.253", "tcp", 53)),
-        rule("barrier", "time of the VPC", left_open("169.254.169.123", "udp", 123)),
-        rule("barrier", "nothing else of the instance is for jobs", json!([is(payload("ip", "daddr"), link_local_v4), {"drop": null}])),
-        rule("barrier", "nothing else of the instance is for jobs", json!([is(payload("ip6", "daddr"), link_local_v6), {"drop": null}])),
+        rule(
+            "endpoint_redirect",
+            "the endpoint is answered by the proxy",
+            redirected("ip", &v4),
+        ),
+        rule(
+            "endpoint_redirect",
+            "the endpoint is answered by the proxy",
+            redirected("ip6", &v6),
+        ),
+        rule(
+            "proxy_input",
+            "the proxy answers only who asked for the endpoint",
+            guarded("ip", &v4),
+        ),
+        rule(
+            "proxy_input",
+            "the proxy answers only who asked for the endpoint",
+            guarded("ip6", &v6),
+        ),
+        rule(
+            "proxy_input",
+            "nobody connects to the proxy itself",
+            json!([is(payload("tcp", "dport"), json!(port)), {"drop": null}]),
+        ),
+        rule(
+            "link_local_forward",
+            "name resolution of the VPC",
+            left_open("169.254.169.253", "udp", 53),
+        ),
+        rule(
+            "link_local_forward",
+            "name resolution of the VPC",
+            left_open("169.254.169.253", "tcp", 53),
+        ),
+        rule(
+            "link_local_forward",
+            "time of the VPC",
+            left_open("169.254.169.123", "udp", 123),
+        ),
+        rule(
+            "link_local_forward",
+            "nothing else of the instance is for jobs",
+            json!([is(payload("ip", "daddr"), link_local_v4), {"drop": null}]),
+        ),
+        rule(
+            "link_local_forward",
+            "nothing else of the instance is for jobs",
+            json!([is(payload("ip6", "daddr"), link_local_v6), {"drop": null}]),
+        ),
     ]
 }
 
@@ -78,7 +118,11 @@ pub(crate) fn commands(plan: Plan) -> Vec<Value> {
     let mut commands = vec![json!({"add": table}), json!({"delete": table}), json!({"add": table})];
     commands.extend(chains().into_iter().map(|chain| json!({"add": {"chain": chain}})));
     commands.extend(rules(plan).into_iter().map(|rule| {
-        let Rule { chain, comment, expressions } = rule;
+        let Rule {
+            chain,
+            comment,
+            expressions,
+        } = rule;
         json!({"add": {"rule":
             {"family": "inet", "table": TABLE, "chain": chain, "comment": comment, "expr": expressions}}})
     }));

@@ -41,9 +41,16 @@ pub async fn apply(plan: Plan) -> Result<(), FirewallError> {
 pub async fn verify(plan: Plan) -> Result<Vec<Difference>, FirewallError> {
     let tables = NFT.read(&NFT.run(&words(&["-j", "list", "tables", "inet"]), "").await?)?;
     let is_ours = |object: &Value| {
-        object.get("table").and_then(|table| table.get("name")).and_then(Value::as_str) == Some(TABLE)
+        object
+            .get("table")
+            .and_then(|table| table.get("name"))
+            .and_then(Value::as_str)
+            == Some(TABLE)
     };
-    let exists = tables.get("nftables").and_then(Value::as_array).is_some_and(|objects| objects.iter().any(is_ours));
+    let exists = tables
+        .get("nftables")
+        .and_then(Value::as_array)
+        .is_some_and(|objects| objects.iter().any(is_ours));
     let listing = if exists {
         Some(NFT.read(&NFT.run(&words(&["-j", "list", "table", "inet", TABLE]), "").await?)?)
     } else {

@@ -24,8 +24,10 @@ pub const ENDPOINT_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x
 /// The endpoint's port.
 pub const ENDPOINT_PORT: u16 = 80;
 /// Where a job wants to go when it wants the endpoint.
-pub const ENDPOINTS: [SocketAddr; 2] =
-    [SocketAddr::new(IpAddr::V4(ENDPOINT_V4), ENDPOINT_PORT), SocketAddr::new(IpAddr::V6(ENDPOINT_V6), ENDPOINT_PORT)];
+pub const ENDPOINTS: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(ENDPOINT_V4), ENDPOINT_PORT),
+    SocketAddr::new(IpAddr::V6(ENDPOINT_V6), ENDPOINT_PORT),
+];
 
 /// Everything that is to be in place, for one listen port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -69,9 +69,15 @@ pub(crate) struct Program {
 }
 
 /// nftables' command.
-pub(crate) const NFT: Program = Program { name: "nft", places: &["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"] };
+pub(crate) const NFT: Program = Program {
+    name: "nft",
+    places: &["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"],
+};
 /// iproute2's command.
-pub(crate) const IP: Program = Program { name: "ip", places: &["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"] };
+pub(crate) const IP: Program = Program {
+    name: "ip",
+    places: &["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"],
+};
 
 impl Program {
     /// Runs it and gives what it printed.
@@ -81,7 +87,11 @@ impl Program {
             return Ok(output.stdout);
         }
         let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(FirewallError::Refused { program: self.name, arguments: arguments.join(" "), message })
+        Err(FirewallError::Refused {
+            program: self.name,
+            arguments: arguments.join(" "),
+            message,
+        })
     }
 
     /// Reads what it printed as JSON. `ip` prints nothing at all for an empty list.
@@ -89,7 +99,10 @@ impl Program {
         if printed.trim_ascii().is_empty() {
             return Ok(serde_json::Value::Array(Vec::new()));
         }
-        serde_json::from_slice(printed).map_err(|source| FirewallError::Unreadable { program: self.name, source })
+        serde_json::from_slice(printed).map_err(|source| FirewallError::Unreadable {
+            program: self.name,
+            source,
+        })
     }
 
     async fn output(self, arguments: &[String], input: &str) -> Result<Output, FirewallError> {
@@ -99,7 +112,10 @@ impl Program {
         let place = place.ok_or(FirewallError::Missing { program: name, places })?;
         let mut command = Command::new(place);
         command.args(arguments).env_clear().kill_on_drop(true);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let work = async {
             let mut child = command.spawn().map_err(failed)?;
             if let Some(mut stdin) = child.stdin.take() {
@@ -108,6 +124,8 @@ impl Program {
             }
             child.wait_with_output().await.map_err(failed)
         };
-        tokio::time::timeout(PATIENCE, work).await.map_err(|_| FirewallError::TimedOut { program: name })?
+        tokio::time::timeout(PATIENCE, work)
+            .await
+            .map_err(|_| FirewallError::TimedOut { program: name })?
     }
 }

@@ -67,7 +67,14 @@ pub(crate) fn rules() -> Vec<RoutingRule> {
 }
 
 fn left_open(priority: u32, address: &str, protocol: &str, port: u16) -> RoutingRule {
-    let words = ["to", &format!("{address}/32"), "ipproto", protocol, "dport", &port.to_string()];
+    let words = [
+        "to",
+        &format!("{address}/32"),
+        "ipproto",
+        protocol,
+        "dport",
+        &port.to_string(),
+    ];
     RoutingRule {
         is_v6: false,
         priority,

@@ -13,8 +13,15 @@ fn listing() -> Vec<Value> {
         object["handle"] = json!(7);
         object
     };
-    let mut objects = vec![json!({"metainfo": {}}), json!({"table": {"family": "inet", "name": TABLE, "handle": 1}})];
-    objects.extend(document::chains().into_iter().map(|chain| json!({"chain": handled(chain)})));
+    let mut objects = vec![
+        json!({"metainfo": {}}),
+        json!({"table": {"family": "inet", "name": TABLE, "handle": 1}}),
+    ];
+    objects.extend(
+        document::chains()
+            .into_iter()
+            .map(|chain| json!({"chain": handled(chain)})),
+    );
     objects.extend(document::rules(plan()).into_iter().map(|rule| {
         json!({"rule": handled(json!({"family": "inet", "table": TABLE, "chain": rule.chain, "comment": rule.comment,
             "expr": rule.expressions}))})
@@ -41,19 +48,19 @@ fn the_plan_is_printed_exactly_as_it_is_applied() {
     {"add":{"table":{"family":"inet","name":"metadata_proxy"}}},
     {"delete":{"table":{"family":"inet","name":"metadata_proxy"}}},
     {"add":{"table":{"family":"inet","name":"metadata_proxy"}}},
-    {"add":{"chain":{"family":"inet","hook":"prerouting","name":"redirect","policy":"accept","prio":-110,"table":"metadata_proxy","type":"nat"}}},
-    {"add":{"chain":{"family":"inet","hook":"input","name":"guard","policy":"accept","prio":-10,"table":"metadata_proxy","type":"filter"}}},
-    {"add":{"chain":{"family":"inet","hook":"forward","name":"barrier","policy":"accept","prio":-300,"table":"metadata_proxy","type":"filter"}}},
-    {"add":{"rule":{"chain":"redirect","comment":"the endpoint is answered by the proxy","expr":[{"match":{"left":{"meta":{"key":"iifname"}},"op":"!=","right":"lo"}},{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":"169.254.169.254"}},{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":80}},{"redirect":{"port":8000}}],"family":"inet","table":"metadata_proxy"}}},
-    {"add":{"rule":{"chain":"redirect","comment":"the endpoint is answered by the proxy","expr":[{"match":{"left":{"meta":{"key":"iifname"}},"op":"!=","right":"lo"}},{"match":{"left":{"payload":{"field":"daddr","protocol":"ip6"}},"op":"==","right":"fd00:ec2::254"}},{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":80}},{"redirect":{"port":8000}}],"family":"inet","table":"metadata_proxy"}}},
-    {"add":{"rule":{"chain":"guard","comment":"the proxy answers only who asked for the endpoint","expr":[{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":8000}},{"match":{"left":{"ct":{"dir":"original","key":"ip daddr"}},"op":"==","right":"169.254.169.254"}},{"match":{"left":{"ct":{"dir":"original","key":"proto-dst"}},"op":"==","right":80}},{"accept":null}],"family":"inet","table":"metadata_proxy"}}},
-    {"add":{"rule":{"chain":"guard","comment":"the proxy answers only who asked for the endpoint","expr":[{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":8000}},{"match":{"left":{"ct":{"dir":"original","key":"ip6 daddr"}},"op":"==","right":"fd00:ec2::254"}},{"match":{"left":{"ct":{"dir":"original","key":"proto-dst"}},"op":"==","right":80}},{"accept":null}],"family":"inet","table":"metadata_proxy"}}},
-    {"add":{"rule":{"chain":"guard","comment":"nobody connects to the proxy itself","expr":[{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":8000}},{"drop":null}],"family":"inet","table":"metadata_proxy"}}},
-    {"add":{"rule":{"chain":"barrier","comment":"name resolution of the VPC","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":"169.254.169.253"}},{"match":{"left":{"payload":{"field":"dport","protocol":"udp"}},"op":"==","right":53}},{"accept":null}],"family":"inet","table":"metadata_proxy"}}},
-    {"add":{"rule":{"chain":"barrier","comment":"name resolution of the VPC","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":"169.254.169.253"}},{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":53}},{"accept":null}],"family":"inet","table":"metadata_proxy"}}},
-    {"add":{"rule":{"chain":"barrier","comment":"time of the VPC","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":"169.254.169.123"}},{"match":{"left":{"payload":{"field":"dport","protocol":"udp"}},"op":"==","right":123}},{"accept":null}],"family":"inet","table":"metadata_proxy"}}},
-    {"add":{"rule":{"chain":"barrier","comment":"nothing else of the instance is for jobs","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":{"prefix":{"addr":"169.254.0.0","len":16}}}},{"drop":null}],"family":"inet","table":"metadata_proxy"}}},
-    {"add":{"rule":{"chain":"barrier","comment":"nothing else of the instance is for jobs","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip6"}},"op":"==","right":{"prefix":{"addr":"fd00:ec2::","len":32}}}},{"drop":null}],"family":"inet","table":"metadata_proxy"}}}
+    {"add":{"chain":{"family":"inet","hook":"prerouting","name":"endpoint_redirect","policy":"accept","prio":-110,"table":"metadata_proxy","type":"nat"}}},
+    {"add":{"chain":{"family":"inet","hook":"input","name":"proxy_input","policy":"accept","prio":-10,"table":"metadata_proxy","type":"filter"}}},
+    {"add":{"chain":{"family":"inet","hook":"forward","name":"link_local_forward","policy":"accept","prio":-300,"table":"metadata_proxy","type":"filter"}}},
+    {"add":{"rule":{"chain":"endpoint_redirect","comment":"the endpoint is answered by the proxy","expr":[{"match":{"left":{"meta":{"key":"iifname"}},"op":"!=","right":"lo"}},{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":"169.254.169.254"}},{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":80}},{"redirect":{"port":8000}}],"family":"inet","table":"metadata_proxy"}}},
+    {"add":{"rule":{"chain":"endpoint_redirect","comment":"the endpoint is answered by the proxy","expr":[{"match":{"left":{"meta":{"key":"iifname"}},"op":"!=","right":"lo"}},{"match":{"left":{"payload":{"field":"daddr","protocol":"ip6"}},"op":"==","right":"fd00:ec2::254"}},{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":80}},{"redirect":{"port":8000}}],"family":"inet","table":"metadata_proxy"}}},
+    {"add":{"rule":{"chain":"proxy_input","comment":"the proxy answers only who asked for the endpoint","expr":[{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":8000}},{"match":{"left":{"ct":{"dir":"original","key":"ip daddr"}},"op":"==","right":"169.254.169.254"}},{"match":{"left":{"ct":{"dir":"original","key":"proto-dst"}},"op":"==","right":80}},{"accept":null}],"family":"inet","table":"metadata_proxy"}}},
+    {"add":{"rule":{"chain":"proxy_input","comment":"the proxy answers only who asked for the endpoint","expr":[{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":8000}},{"match":{"left":{"ct":{"dir":"original","key":"ip6 daddr"}},"op":"==","right":"fd00:ec2::254"}},{"match":{"left":{"ct":{"dir":"original","key":"proto-dst"}},"op":"==","right":80}},{"accept":null}],"family":"inet","table":"metadata_proxy"}}},
+    {"add":{"rule":{"chain":"proxy_input","comment":"nobody connects to the proxy itself","expr":[{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":8000}},{"drop":null}],"family":"inet","table":"metadata_proxy"}}},
+    {"add":{"rule":{"chain":"link_local_forward","comment":"name resolution of the VPC","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":"169.254.169.253"}},{"match":{"left":{"payload":{"field":"dport","protocol":"udp"}},"op":"==","right":53}},{"accept":null}],"family":"inet","table":"metadata_proxy"}}},
+    {"add":{"rule":{"chain":"link_local_forward","comment":"name resolution of the VPC","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":"169.254.169.253"}},{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":53}},{"accept":null}],"family":"inet","table":"metadata_proxy"}}},
+    {"add":{"rule":{"chain":"link_local_forward","comment":"time of the VPC","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":"169.254.169.123"}},{"match":{"left":{"payload":{"field":"dport","protocol":"udp"}},"op":"==","right":123}},{"accept":null}],"family":"inet","table":"metadata_proxy"}}},
+    {"add":{"rule":{"chain":"link_local_forward","comment":"nothing else of the instance is for jobs","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":{"prefix":{"addr":"169.254.0.0","len":16}}}},{"drop":null}],"family":"inet","table":"metadata_proxy"}}},
+    {"add":{"rule":{"chain":"link_local_forward","comment":"nothing else of the instance is for jobs","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip6"}},"op":"==","right":{"prefix":{"addr":"fd00:ec2::","len":32}}}},{"drop":null}],"family":"inet","table":"metadata_proxy"}}}
     ]}
     END
     "#);
@@ -63,8 +70,11 @@ fn the_plan_is_printed_exactly_as_it_is_applied() {
 fn what_was_applied_differs_in_nothing() {
     assert_eq!(compare(&listing()), []);
     for is_v6 in [false, true] {
-        let live: Vec<Value> =
-            routing::rules().into_iter().filter(|rule| rule.is_v6 == is_v6).map(|rule| rule.listed).collect();
+        let live: Vec<Value> = routing::rules()
+            .into_iter()
+            .filter(|rule| rule.is_v6 == is_v6)
+            .map(|rule| rule.listed)
+            .collect();
         assert_eq!(difference::of_routing(is_v6, &Value::Array(live)), []);
     }
 }
@@ -75,12 +85,12 @@ fn every_difference_is_named() {
     let mut objects = listing();
     objects.remove(6);
     objects.push(json!({"set": {"name": "s"}}));
-    objects.push(json!({"rule": {"chain": "barrier", "expr": [{"accept": null}]}}));
+    objects.push(json!({"rule": {"chain": "link_local_forward", "expr": [{"accept": null}]}}));
     let named: Vec<String> = compare(&objects).iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(named.join("\n"), @r#"
     the table inet metadata_proxy also contains {"set":{"name":"s"}}
-    rule 2 of chain redirect is missing (the endpoint is answered by the proxy)
-    chain barrier also contains [{"accept":null}]
+    rule 2 of chain endpoint_redirect is missing (the endpoint is answered by the proxy)
+    chain link_local_forward also contains [{"accept":null}]
     "#);
 }
 
@@ -89,8 +99,12 @@ fn a_missing_chain_and_a_foreign_routing_rule_are_named() {
     let mut objects = listing();
     objects.remove(2);
     assert!(matches!(compare(&objects)[..], [Difference::ChainMissing { .. }]));
-    let foreign = json!([{"priority": 88, "src": "all", "table": "100"}, {"priority": 32766, "src": "all", "table": "main"}]);
-    let named: Vec<String> = difference::of_routing(true, &foreign).iter().map(ToString::to_string).collect();
+    let foreign =
+        json!([{"priority": 88, "src": "all", "table": "100"}, {"priority": 32766, "src": "all", "table": "main"}]);
+    let named: Vec<String> = difference::of_routing(true, &foreign)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     insta::assert_snapshot!(named.join("\n"), @r#"
     a routing rule is missing: ip -6 rule add pref 88 to fd00:ec2::/32 iif lo lookup main
     a routing rule is missing: ip -6 rule add blackhole pref 89 to fd00:ec2::/32

@@ -48,7 +48,9 @@ fn a_question_has_the_kernels_layout() {
 #[test]
 fn an_answer_tells_tuple_inode_cookie_and_cgroup() {
     let local = address_bytes("172.17.0.2".parse().unwrap());
-    let record = decode(&answer(AF_INET, local, Some(&4242_u64.to_ne_bytes())), 1).unwrap().unwrap();
+    let record = decode(&answer(AF_INET, local, Some(&4242_u64.to_ne_bytes())), 1)
+        .unwrap()
+        .unwrap();
     let expected = Record {
         family: 2,
         state: 1,
@@ -65,13 +67,22 @@ fn an_answer_tells_tuple_inode_cookie_and_cgroup() {
 fn a_v4_mapped_answer_is_given_as_ipv4() {
     let mapped = Ipv4Addr::new(172, 17, 0, 2).to_ipv6_mapped().octets();
     let record = decode(&answer(AF_INET6, mapped, None), 1).unwrap().unwrap();
-    assert_eq!((record.family, record.local, record.cgroup_id), (10, "172.17.0.2:40000".parse().unwrap(), None));
+    assert_eq!(
+        (record.family, record.local, record.cgroup_id),
+        (10, "172.17.0.2:40000".parse().unwrap(), None)
+    );
 }
 
 #[test]
 fn a_cgroup_attribute_of_the_wrong_length_is_none() {
     let local = address_bytes("172.17.0.2".parse().unwrap());
-    assert_eq!(decode(&answer(AF_INET, local, Some(&[1, 2, 3, 4])), 1).unwrap().unwrap().cgroup_id, None);
+    assert_eq!(
+        decode(&answer(AF_INET, local, Some(&[1, 2, 3, 4])), 1)
+            .unwrap()
+            .unwrap()
+            .cgroup_id,
+        None
+    );
 }
 
 #[test]
@@ -87,12 +98,33 @@ fn this_kernel_finds_a_connection_and_its_cookie_finds_it_again() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let diag = Diag::open().unwrap();
-    let query =
-        Query { local: client.local_addr().unwrap(), remote: client.peer_addr().unwrap(), interface: 0, cookie: None };
+    let query = Query {
+        local: client.local_addr().unwrap(),
+        remote: client.peer_addr().unwrap(),
+        interface: 0,
+        cookie: None,
+    };
     let record = diag.ask(&query).unwrap().unwrap();
-    assert_eq!((record.local, record.remote, record.state), (query.local, query.remote, 1));
-    assert_eq!(diag.ask(&Query { cookie: Some(record.cookie), ..query }).unwrap(), Some(record));
-    assert_eq!(diag.ask(&Query { cookie: Some(record.cookie ^ 1), ..query }).unwrap(), None);
+    assert_eq!(
+        (record.local, record.remote, record.state),
+        (query.local, query.remote, 1)
+    );
+    assert_eq!(
+        diag.ask(&Query {
+            cookie: Some(record.cookie),
+            ..query
+        })
+        .unwrap(),
+        Some(record)
+    );
+    assert_eq!(
+        diag.ask(&Query {
+            cookie: Some(record.cookie ^ 1),
+            ..query
+        })
+        .unwrap(),
+        None
+    );
 }
 
 proptest! {
