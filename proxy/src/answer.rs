@@ -208,13 +208,13 @@ mod tests {
     fn the_profile_is_made_from_the_callers_role() {
         let home = Home { partition: Partition::default(), account: Account::parse("123456789012").unwrap() };
         let role = Role::parse("/team/deploy", &home).unwrap();
-        insta::assert_snapshot!(describe_profile(&role, "2026-11-21T10:00:00Z"), @r#"
+        insta::assert_snapshot!(describe_profile(&role, "2026-11-21T10:00:00Z"), @r###"
         {
           "Code" : "Success",
           "LastUpdated" : "2026-11-21T10:00:00Z",
           "InstanceProfileArn" : "arn:aws:iam::123456789012:instance-profile/deploy",
-          "InstanceProfileId" : "AIPA"
+          "InstanceProfileId" : "AIPAQDTVCKZXHCUMIMFUT"
         }
-        "#);
+        "###);
     }
 }

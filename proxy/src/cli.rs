@@ -84,6 +84,29 @@ mod tests {
 
     #[test]
     fn the_help_teaches() {
-        insta::assert_snapshot!(Cli::command().term_width(100).render_help(), @"");
+        insta::assert_snapshot!(Cli::command().term_width(100).render_help(), @r###"
+        Gives each CI job container the AWS credentials of the role that its operator sanctioned, and
+        nothing else
+
+        Usage: metadata-proxy <COMMAND>
+
+        Commands:
+          run       Serve the metadata endpoint until SIGTERM
+          check     Check the configuration: every fault with its line and remedy, then what is allowed but
+                    unwise
+          firewall  Show, install, verify or remove the firewall and routing rules
+          help      Print this message or the help of the given subcommand(s)
+
+        Options:
+          -h, --help     Print help (see more with '--help')
+          -V, --version  Print version
+
+        First steps:
+          metadata-proxy check --config metadata-proxy.toml          every fault of the file at once
+          metadata-proxy firewall plan --config metadata-proxy.toml  what would be done to the firewall
+          metadata-proxy run --config metadata-proxy.toml            serve, until SIGTERM; the rules stay
+
+        Exit codes: 0 success; 1 it failed while running; 2 wrong usage or a faulty configuration
+        "###);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, Write as _};
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,7 +10,9 @@ use clap::Parser as _;
 use metadata_proxy::ambient;
 use metadata_proxy::cli::{Cli, Command, ConfigFile, FirewallAction};
 use metadata_proxy::config::{Config, Environment};
+use metadata_proxy::firewall::{self, FirewallError, Plan};
 use metadata_proxy::run::run;
+use metadata_proxy::selftest;
 use tracing_subscriber::EnvFilter;
 
 /// It failed while running.
@@ -52,20 +55,45 @@ fn obey(command: Command) -> Result<(), u8> {
             announce(&format!("{}: {} rules, no fault", file.path.display(), config.rules.len()));
             Ok(())
         }
-        Command::Firewall { action } => match action {
-            FirewallAction::Plan(file)
-            | FirewallAction::Apply(file)
-            | FirewallAction::Verify(file)
-            | FirewallAction::Remove(file) => {
-                drop(read(&file)?);
-                Err(FAILED)
+        Command::Firewall { action } => obey_firewall(&action),
+        Command::SelfTestCall { arguments } => selftest::call(&arguments).map_err(|error| fail(&error)),
+    }
+}
+
+fn obey_firewall(action: &FirewallAction) -> Result<(), u8> {
+    match action {
+        FirewallAction::Plan(file) => {
+            announce(plan(file)?.to_string().trim_end());
+            Ok(())
+        }
+        FirewallAction::Apply(file) => drive(firewall::apply(plan(file)?)),
+        FirewallAction::Verify(file) => {
+            let plan = plan(file)?;
+            let mut differences = Vec::new();
+            drive(async {
+                differences = firewall::verify(plan).await?;
+                Ok::<(), FirewallError>(())
+            })?;
+            for difference in &differences {
+                announce(&difference.to_string());
             }
-        },
-        Command::SelfTestCall { arguments } => {
-            drop(arguments);
-            Err(FAILED)
+            if differences.is_empty() { Ok(()) } else { Err(FAILED) }
+        }
+        FirewallAction::Remove(file) => {
+            drop(read(file)?);
+            drive(firewall::remove())
         }
     }
+}
+
+/// The rules for the configured port.
+fn plan(file: &ConfigFile) -> Result<Plan, u8> {
+    let config = read(file)?;
+    NonZeroU16::new(config.listen.port).map(Plan::new).ok_or_else(|| {
+        complain("error", &format!("{}: listen.port is 0, so that only a running proxy knows its port", file.path.display()));
+        complain("hint", "write a port, or let `run` manage the firewall");
+        MISUSED
+    })
 }
 
 fn read(file: &ConfigFile) -> Result<Config, u8> {
@@ -92,21 +120,24 @@ fn read_text(path: &Path) -> Result<String, u8> {
     })
 }
 
-/// Runs to the end, and tells of a failure with all its causes.
+/// Runs to the end.
 fn drive<E: Error>(work: impl Future<Output = Result<(), E>>) -> Result<(), u8> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| {
         complain("error", &format!("cannot start the runtime: {error}"));
         FAILED
     })?;
-    runtime.block_on(work).map_err(|error| {
-        complain("error", &error.to_string());
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            complain("caused by", &error.to_string());
-            cause = error.source();
-        }
-        FAILED
-    })
+    runtime.block_on(work).map_err(|error| fail(&error))
+}
+
+/// Tells of a failure with all its causes.
+fn fail(error: &dyn Error) -> u8 {
+    complain("error", &error.to_string());
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        complain("caused by", &error.to_string());
+        cause = error.source();
+    }
+    FAILED
 }
 
 /// A result, on stdout. A reader that went away is not an error.

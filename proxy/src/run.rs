@@ -1,8 +1,11 @@
 //! Puts the parts together and serves, from a configuration to SIGTERM. Decides nothing about requests.
 
+use std::fmt::Write as _;
 use std::io;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,11 +17,17 @@ use crate::audit::{self, AuditLog, Sink};
 use crate::config::{Audit, Config};
 use crate::credentials::{Cache, NoClient, Sts};
 use crate::engine::{Engine, EngineError};
+use crate::firewall::{self, Difference, ENDPOINTS, FirewallError, Plan};
 use crate::metrics::{self, BindFault, Metrics};
 use crate::policy::Policy;
-use crate::serve::{self, CONNECTIONS_MAX, CONNECTIONS_OF_ONE, Counts, ENDPOINTS, ListenFault, Listener, Service, Terms};
+use crate::selftest::{self, SelfTestError};
+use crate::serve::{self, Accept as _, CONNECTIONS_MAX, CONNECTIONS_OF_ONE, Counts, ListenFault, Listener, Service, Terms};
 use crate::token::Tokens;
 
+/// Between two looks at the rules. Until then a job without redirect meets the routing's black hole, never the real endpoint.
+const VERIFY_EVERY: Duration = Duration::from_secs(5);
+/// How long the last audit records may take.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Files that the process needs beside connections: each container costs a few.
 const FILES_BESIDE: u64 = 16_384;
 
@@ -37,6 +46,18 @@ pub enum RunError {
     /// Callers cannot be told apart here.
     #[error("callers cannot be attested on this machine")]
     Attest(#[from] StartError),
+    /// The firewall cannot be read or written.
+    #[error("the firewall cannot be managed")]
+    Firewall(#[from] FirewallError),
+    /// The rules were applied and are not there.
+    #[error("the firewall is not as it was applied: {}", list(differences))]
+    NotApplied {
+        /// What differs.
+        differences: Vec<Difference>,
+    },
+    /// The proof failed that callers can be told apart.
+    #[error("the self-test failed")]
+    SelfTest(#[from] SelfTestError),
     /// The client of STS cannot be made.
     #[error(transparent)]
     Sts(#[from] NoClient),
@@ -58,6 +79,10 @@ pub enum RunError {
     },
 }
 
+fn list(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 impl RunError {
     fn system(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { doing, source }
@@ -74,12 +99,19 @@ pub async fn run(config: &Config, announce: impl Fn(&str)) -> Result<(), RunErro
     raise_file_limit();
     let clock = ambient::clock();
     let metrics = Metrics::new();
-    let listeners = Listener::bind(config.listen.port)?;
+    let mut listeners = Listener::bind(config.listen.port)?;
     let engine = Engine::connect(&config.engine.socket).await?;
-    let attestor = KernelAttestor::start(engine, &ENDPOINTS, stop.clone()).await?;
+    let attestor = KernelAttestor::start(engine.clone(), &ENDPOINTS, stop.clone()).await?;
+    if config.firewall.manage {
+        let plan = plan_for(&listeners)?;
+        raise_firewall(plan).await?;
+        tokio::spawn(keep_firewall(plan, Arc::clone(&metrics), stop.clone()));
+    }
+    if config.attestation.self_test {
+        prove(&engine, &attestor, &mut listeners).await?;
+    }
     let sts = Sts::new(&config.aws, &clock)?;
-    let credentials =
-        Cache::new(sts, clock.clone(), u64::from_ne_bytes(ambient::random()), Arc::clone(&metrics) as Arc<_>);
+    let credentials = Cache::new(sts, clock.clone(), u64::from_ne_bytes(ambient::random()), metrics.clone());
     let (audit, audit_thread) = start_audit(config, &metrics)?;
     let service = Arc::new(Service {
         attestor,
@@ -109,9 +141,57 @@ pub async fn run(config: &Config, announce: impl Fn(&str)) -> Result<(), RunErro
     serve::run(service, listeners, stop).await;
     // Every holder of the log is gone now, so that the thread ends after the last line.
     let ended = tokio::task::spawn_blocking(move || audit_thread.join());
-    if tokio::time::timeout(std::time::Duration::from_secs(2), ended).await.is_err() {
+    if tokio::time::timeout(FAREWELL, ended).await.is_err() {
         tracing::warn!("audit records are lost: nobody reads them");
     }
+    Ok(())
+}
+
+/// The rules for the port that was bound.
+fn plan_for(listeners: &[Listener]) -> Result<Plan, RunError> {
+    let address = listeners.first().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable));
+    let address = address.and_then(Listener::address).map_err(RunError::system("read the listening address"))?;
+    let port = NonZeroU16::new(address.port()).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable));
+    port.map(Plan::new).map_err(RunError::system("read the listening port"))
+}
+
+async fn raise_firewall(plan: Plan) -> Result<(), RunError> {
+    firewall::apply(plan).await?;
+    let differences = firewall::verify(plan).await?;
+    if differences.is_empty() { Ok(()) } else { Err(RunError::NotApplied { differences }) }
+}
+
+/// Looks at the rules again and again, and repairs what somebody changed (P18).
+async fn keep_firewall(plan: Plan, metrics: Arc<Metrics>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(VERIFY_EVERY) => {}
+        }
+        match firewall::verify(plan).await {
+            Ok(differences) if differences.is_empty() => {}
+            Ok(differences) => {
+                tracing::error!(differences = list(&differences), "somebody changed the firewall; repairing it");
+                metrics.count_repair();
+                if let Err(error) = firewall::apply(plan).await {
+                    tracing::error!(%error, "the firewall cannot be repaired");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the firewall cannot be verified"),
+        }
+    }
+}
+
+/// Proves that callers can be told apart, before anybody is served.
+async fn prove(engine: &Engine, attestor: &KernelAttestor, listeners: &mut [Listener]) -> Result<(), RunError> {
+    let Some(first) = listeners.first_mut() else { return Ok(()) };
+    let [endpoint, _] = ENDPOINTS;
+    let mut nonce = String::new();
+    for byte in ambient::random::<16>() {
+        let _infallible = write!(nonce, "{byte:02x}");
+    }
+    selftest::prove(engine, attestor, async || first.accept().await, endpoint, &nonce).await?;
+    tracing::info!("self-test passed: the kernel tells callers apart");
     Ok(())
 }
 

@@ -102,7 +102,7 @@ mod tests {
             detail: None,
             suppressed: 0,
         };
-        insta::assert_snapshot!(grant.line(), @"");
+        insta::assert_snapshot!(grant.line(), @r###"{"time":"2026-11-21T10:00:00Z","client":"172.17.0.2:40000","container":"0123456789ab","kind":"build","gitlab":"gitlab.example.com","runner":"Ab3dEf9_x","project":20,"pipeline":574,"job":302,"rule":"deploy","role":"arn:aws:iam::123456789012:role/deploy","session":"20-302-Ab3dEf9_x","route":"credentials","status":200,"reason":"granted"}"###);
         let refusal = Record {
             time: "2026-11-21T10:00:00Z".to_owned(),
             client: "172.17.0.3:40001".to_owned(),
@@ -111,7 +111,7 @@ mod tests {
             suppressed: 7,
             ..Record::default()
         };
-        insta::assert_snapshot!(refusal.line(), @"");
+        insta::assert_snapshot!(refusal.line(), @r###"{"time":"2026-11-21T10:00:00Z","client":"172.17.0.3:40001","status":403,"reason":"unknown-address","suppressed":7}"###);
     }
 
     #[test]

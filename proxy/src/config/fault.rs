@@ -74,6 +74,9 @@ impl<'t> Source<'t> {
     /// Ends the examination: the value, unless anything was found.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Faults> {
         let mut faults = self.faults.into_inner();
+        // What stands on a line that is not TOML was only guessed; the syntax is what is wrong there.
+        let broken: Vec<usize> = faults.iter().filter(|fault| fault.field.is_empty()).map(|fault| fault.line).collect();
+        faults.retain(|fault| fault.field.is_empty() || !broken.contains(&fault.line));
         match value {
             Some(value) if faults.is_empty() => Ok(value),
             Some(_) | None => {

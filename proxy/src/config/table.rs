@@ -181,7 +181,10 @@ impl<'s, 'i> Fields<'s, 'i> {
         let Some(value) = self.take(name) else { return Vec::new() };
         let one = |item: &Spanned<DeValue<'_>>| {
             let number = integer(item).filter(|number| *number > 0);
-            if number.is_none() {
+            if number.is_none() && item.get_ref().is_integer() {
+                let problem = format!("{} is not a positive number", written(item));
+                self.source.fault(item.span(), self.field(name), problem, "write a positive number");
+            } else if number.is_none() {
                 self.wrong_type(name, item, "a positive number");
             }
             number

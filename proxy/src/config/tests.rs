@@ -1,0 +1,224 @@
+//! What a configuration may say, and how its faults read.
+
+use super::{Audit, Config, Environment, Kind, MetricsAddress};
+use crate::fixture::{HEADER, RULE};
+
+fn read(text: &str) -> Result<Config, String> {
+    Config::read("metadata-proxy.toml", text, &Environment::default()).map_err(|faults| faults.to_string())
+}
+
+fn faults(text: &str) -> String {
+    read(text).unwrap_err()
+}
+
+#[test]
+fn a_whole_configuration_is_read() {
+    let config = read(
+        r#"
+[listen]
+port = 8000
+metrics = "unix:/run/metadata-proxy/metrics.sock"
+[engine]
+socket = "unix:///var/run/docker.sock"
+[aws]
+account = "123456789012"
+region = "eu-central-1"
+partition = "aws"
+sts_endpoint = "http://10.0.0.1:8080"
+session_seconds = 3600
+[imds]
+require_token = true
+[firewall]
+manage = true
+[attestation]
+self_test = true
+[audit]
+path = "-"
+[[rule]]
+name = "deploy"
+runner = "Ab3dEf9_x"
+gitlab = "gitlab.example.com"
+project = [20, 21]
+kind = ["build", "predefined"]
+ref = ["main"]
+image = ["sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"]
+role = "deploy"
+selectable = ["deploy-eu"]
+external_id = "ab"
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.listen.metrics, Some(MetricsAddress::Unix("/run/metadata-proxy/metrics.sock".into())));
+    assert_eq!(config.audit, Audit::Stdout);
+    let rule = &config.rules[0];
+    assert_eq!(rule.projects, [20, 21].into());
+    assert_eq!(rule.kinds, [Kind::Build, Kind::Predefined].into());
+    assert_eq!(rule.role.as_ref().unwrap().arn(), "arn:aws:iam::123456789012:role/deploy");
+    assert_eq!(config.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_left_out_is_safe() {
+    let config = read(&format!("{HEADER}{RULE}")).unwrap();
+    assert!(config.imds.require_token && config.firewall.manage && config.attestation.self_test);
+    assert_eq!(config.listen.metrics, None);
+    assert_eq!(config.engine.socket, "unix:///var/run/docker.sock");
+    assert_eq!(config.aws.session_seconds, 3600);
+    assert_eq!(config.rules[0].kinds, [Kind::Build].into());
+}
+
+#[test]
+fn the_environment_fills_what_is_open_and_overrides_nothing() {
+    let environment = Environment {
+        docker_host: Some("unix:///other.sock".to_owned()),
+        sts_endpoint: Some("http://127.0.0.1:1".to_owned()),
+        region: Some("us-east-1".to_owned()),
+    };
+    let open = Config::read("x", "[aws]\naccount = \"123456789012\"\n", &environment).unwrap();
+    assert_eq!(open.engine.socket, "unix:///other.sock");
+    assert_eq!(open.aws.region.as_str(), "us-east-1");
+    assert_eq!(open.aws.sts_endpoint.as_deref(), Some("http://127.0.0.1:1"));
+    let stated = "[engine]\nsocket = \"unix:///a.sock\"\n[aws]\naccount = \"123456789012\"\nregion = \"eu-west-1\"\nsts_endpoint = \"http://b\"\n";
+    let stated = Config::read("x", stated, &environment).unwrap();
+    assert_eq!(stated.engine.socket, "unix:///a.sock");
+    assert_eq!(stated.aws.region.as_str(), "eu-west-1");
+    assert_eq!(stated.aws.sts_endpoint.as_deref(), Some("http://b"));
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_line_and_remedy() {
+    let text = r#"
+[listen]
+port = 70000
+metrics = "0.0.0.0:9090"
+address = "10.0.0.1"
+[engine]
+socket = "tcp://127.0.0.1:2375"
+[aws]
+account = "12345"
+region = "moon"
+session_seconds = 600
+[imds]
+require_token = "yes"
+[colour]
+[[rule]]
+name = "a rule"
+gitlab = "https://gitlab.example.com"
+ref = "main"
+kind = "helper"
+image = "ruby:3"
+[[rule]]
+name = "two"
+runner = "Ab3dEf9_x"
+gitlab = "gitlab.example.com"
+project = 0
+role = "arn:aws-cn:iam::000000000000:role/x"
+selectable = ["ok", "a/b", "*"]
+"#;
+    insta::assert_snapshot!(faults(text), @r###"
+        metadata-proxy.toml:3: listen.port: 70000 is out of bounds
+          remedy: write a number from 0 to 65535
+        metadata-proxy.toml:4: listen.metrics: "0.0.0.0:9090": not a loopback address
+          remedy: write unix:/absolute/path or a loopback address such as 127.0.0.1:9090; a job must never reach it
+        metadata-proxy.toml:5: listen.address: is not a known key
+          remedy: remove it; known here: port, metrics
+        metadata-proxy.toml:7: engine.socket: "tcp://127.0.0.1:2375": not a unix:// address
+          remedy: write unix:///var/run/docker.sock, or where the engine's socket is
+        metadata-proxy.toml:9: aws.account: "12345": an account is 12 digits
+          remedy: write the 12 digits of the account whose roles jobs get
+        metadata-proxy.toml:10: aws.region: "moon": a region looks like eu-central-1
+          remedy: write the region of this host, such as eu-central-1
+        metadata-proxy.toml:11: aws.session_seconds: 600 is out of bounds
+          remedy: write a number from 900 to 43200
+        metadata-proxy.toml:13: imds.require_token: expected true or false, found string
+          remedy: write true or false
+        metadata-proxy.toml:14: colour: is not a known key
+          remedy: remove it; known here: listen, engine, aws, imds, firewall, attestation, audit, rule
+        metadata-proxy.toml:15: rule[0].runner: is missing
+          remedy: write the runner's short token, as its jobs' logs show it
+        metadata-proxy.toml:15: rule[0].project: is missing
+          remedy: write the project's id, or a list of ids; a ref alone never grants
+        metadata-proxy.toml:15: rule[0].role: is missing
+          remedy: name at least one of role and selectable
+        metadata-proxy.toml:16: rule[0].name: "a rule": not a name
+          remedy: give the rule a name of 1 to 64 letters, digits, _, - and .
+        metadata-proxy.toml:17: rule[0].gitlab: "https://gitlab.example.com": a GitLab host is a lowercase host name with an optional port, without scheme and path
+          remedy: write the GitLab server's host as job URLs show it
+        metadata-proxy.toml:19: rule[0].kind: "helper": not a kind of container
+          remedy: write build, predefined, service, wait or cache-init
+        metadata-proxy.toml:20: rule[0].image: "ruby:3": an image is sha256: and 64 lowercase hexadecimal digits
+          remedy: write the image's id or digest; a name proves nothing
+        metadata-proxy.toml:25: rule[1].project: 0 is not a positive number
+          remedy: write a positive number
+        metadata-proxy.toml:26: rule[1].role: "arn:aws-cn:iam::000000000000:role/x": the ARN is of another partition
+          remedy: write a name, /path/name or the ARN of a role of aws.account
+        metadata-proxy.toml:27: rule[1].selectable: "a/b": a role is a name, /path/name or a role ARN, in letters, digits and +=,.@_-
+          remedy: write a name, /path/name or the ARN of a role of aws.account
+        metadata-proxy.toml:27: rule[1].selectable: "*": a role is a name, /path/name or a role ARN, in letters, digits and +=,.@_-
+          remedy: write a name, /path/name or the ARN of a role of aws.account
+        "###);
+}
+
+#[test]
+fn rules_that_contradict_each_other_are_refused() {
+    let other = RULE.replace("name = \"deploy\"", "name = \"other\"").replace("role = \"deploy\"", "role = \"other\"");
+    insta::assert_snapshot!(faults(&format!("{HEADER}{RULE}{other}{other}")), @r###"
+        metadata-proxy.toml:16: rule[1]: one container can match this rule and rule[0] ("deploy"), which give it different roles
+          remedy: narrow one of them by project, kind, ref or image, or merge them into one rule with `selectable`
+        metadata-proxy.toml:24: rule[2]: one container can match this rule and rule[0] ("deploy"), which give it different roles
+          remedy: narrow one of them by project, kind, ref or image, or merge them into one rule with `selectable`
+        metadata-proxy.toml:24: rule[2].name: rule[1] is called "other" too
+          remedy: give each rule a name of its own
+        "###);
+}
+
+#[test]
+fn rules_that_cannot_meet_or_agree_are_accepted() {
+    let other = RULE.replace("name = \"deploy\"", "name = \"other\"");
+    assert!(read(&format!("{HEADER}{RULE}{other}")).is_ok());
+    let differs = other.replace("role = \"deploy\"", "role = \"other\"");
+    for (one, two) in [("kind = \"build\"", "kind = \"service\""), ("ref = \"main\"", "ref = \"dev\"")] {
+        assert!(read(&format!("{HEADER}{RULE}{one}\n{differs}{two}\n")).is_ok(), "{one} {two}");
+    }
+    assert!(read(&format!("{HEADER}{RULE}{}", differs.replace("project = 20", "project = 21"))).is_ok());
+    assert!(read(&format!("{HEADER}{RULE}{}", differs.replace("gitlab.example.com", "gitlab.com"))).is_ok());
+}
+
+#[test]
+fn a_rule_needs_runner_gitlab_project_and_a_role() {
+    for line in ["runner = \"Ab3dEf9_x\"\n", "gitlab = \"gitlab.example.com\"\n", "project = 20\n", "name = \"deploy\"\n"] {
+        let text = format!("{HEADER}{}", RULE.replace(line, "ref = \"main\"\n"));
+        assert!(faults(&text).contains("is missing"), "{line}");
+    }
+    let bare = RULE.replace("role = \"deploy\"\n", "").replace("selectable = [\"/team/deploy\", \"deploy-eu\"]\n", "");
+    assert!(faults(&format!("{HEADER}{bare}")).contains("rule[0].role: is missing"));
+    let repeated = RULE.replace("\"/team/deploy\", ", "\"deploy\", ");
+    assert!(faults(&format!("{HEADER}{repeated}")).contains("is the rule's role already"));
+    assert!(faults(&format!("{HEADER}{RULE}kind = []\n")).contains("an empty list matches nothing"));
+}
+
+#[test]
+fn metrics_stay_away_from_jobs() {
+    for good in ["unix:/run/m.sock", "unix:///run/m.sock", "127.0.0.1:9090", "[::1]:9090", "127.0.0.1:0"] {
+        let text = HEADER.replace("port = 0", &format!("port = 0\nmetrics = \"{good}\""));
+        assert!(read(&text).is_ok(), "{good}");
+    }
+    for bad in ["0.0.0.0:9090", "[::]:9090", "172.17.0.1:9090", "localhost:9090", "unix:m.sock", "9090", ""] {
+        let text = HEADER.replace("port = 0", &format!("port = 0\nmetrics = \"{bad}\""));
+        assert!(faults(&text).contains("listen.metrics"), "{bad}");
+    }
+}
+
+#[test]
+fn broken_toml_is_a_fault_with_a_line() {
+    insta::assert_snapshot!(faults("[listen]\nport = \n[aws]\naccount = \"123456789012\"\nregion = \"eu-central-1\"\n"), @r###"
+        metadata-proxy.toml:2: string values must be quoted, expected literal string
+          remedy: write valid TOML
+        "###);
+}
+
+#[test]
+fn what_is_unwise_is_said() {
+    let text = format!("{}session_seconds = 7200\n[imds]\nrequire_token = false\n[firewall]\nmanage = false\n[attestation]\nself_test = false\n", HEADER);
+    assert_eq!(read(&text).unwrap().warnings().len(), 5);
+}

@@ -1,0 +1,267 @@
+//! The cache under paused time, with a scripted STS.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::advance;
+
+use super::{Cache, CacheEvent, Failure, Issued, Key, Secret};
+use crate::config::{Account, ExternalId, Home, Partition, Role};
+use crate::fixture::{Events, PausedClock, ScriptedSts};
+
+struct World {
+    sts: Arc<ScriptedSts>,
+    events: Arc<Events>,
+    cache: Cache<Arc<ScriptedSts>>,
+}
+
+fn world() -> World {
+    let clock = PausedClock::start();
+    let sts = ScriptedSts::new(clock.clone());
+    let events = Arc::new(Events::default());
+    let cache = Cache::new(Arc::clone(&sts), clock, 1, events.clone());
+    World { sts, events, cache }
+}
+
+fn key(role: &str, session: &str) -> Arc<Key> {
+    let home = Home { partition: Partition::default(), account: Account::parse("123456789012").unwrap() };
+    Arc::new(Key {
+        role: Role::parse(role, &home).unwrap(),
+        external_id: None,
+        session_name: session.to_owned(),
+        policy: None,
+        tags: Vec::new(),
+        duration_seconds: 3600,
+    })
+}
+
+fn deploy() -> Arc<Key> {
+    key("deploy", "20-302-Ab3dEf9_x")
+}
+
+/// Lets a flight land.
+async fn settle() {
+    for step in [0, 200, 0] {
+        advance(Duration::from_millis(step)).await;
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_hundred_first_requests_are_one_call() {
+    let World { sts, cache, .. } = world();
+    let tasks: Vec<_> = (0..500)
+        .map(|_| {
+            let cache = cache.clone();
+            tokio::spawn(async move { cache.get(&deploy()).await })
+        })
+        .collect();
+    let mut documents = Vec::new();
+    for task in tasks {
+        documents.push(task.await.unwrap().unwrap().reveal_document().to_owned());
+    }
+    documents.dedup();
+    assert_eq!((sts.calls(), documents.len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asked_first_may_go_away() {
+    let World { sts, cache, .. } = world();
+    let first = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get(&deploy()).await }
+    });
+    tokio::task::yield_now().await;
+    let second = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get(&deploy()).await }
+    });
+    tokio::task::yield_now().await;
+    first.abort();
+    assert!(second.await.unwrap().is_ok());
+    assert_eq!(sts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_panics_does_not_wedge_its_key() {
+    let World { sts, cache, .. } = world();
+    sts.panics.store(true, Ordering::SeqCst);
+    assert_eq!(cache.get(&deploy()).await, Err(Failure::Broken));
+    sts.panics.store(false, Ordering::SeqCst);
+    assert!(cache.get(&deploy()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_differs_in_the_key_differs_in_the_credentials() {
+    let World { sts, cache, .. } = world();
+    let base = deploy();
+    let variants = [
+        Key::clone(&base),
+        Key { external_id: Some(ExternalId::parse("x1").unwrap()), ..Key::clone(&base) },
+        Key { external_id: Some(ExternalId::parse("x2").unwrap()), ..Key::clone(&base) },
+        Key { session_name: "20-303-Ab3dEf9_x".to_owned(), ..Key::clone(&base) },
+        Key { policy: Some("{}".to_owned()), ..Key::clone(&base) },
+        Key { tags: vec![("a".to_owned(), "b".to_owned())], ..Key::clone(&base) },
+        Key { duration_seconds: 900, ..Key::clone(&base) },
+        Key::clone(&key("/team/deploy", "20-302-Ab3dEf9_x")),
+    ];
+    for variant in &variants {
+        cache.get(&Arc::new(variant.clone())).await.unwrap();
+        cache.get(&Arc::new(variant.clone())).await.unwrap();
+    }
+    assert_eq!(sts.calls(), variants.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn refresh_comes_ahead_and_nobody_waits_for_it() {
+    let World { sts, cache, .. } = world();
+    let first = cache.get(&deploy()).await.unwrap();
+    advance(Duration::from_mins(29)).await;
+    assert_eq!(cache.get(&deploy()).await.unwrap(), first);
+    assert_eq!(sts.calls(), 1);
+    // 19 minutes are left: between 20 and 25 before its end at the latest, refresh has begun.
+    advance(Duration::from_mins(12)).await;
+    assert_eq!(cache.get(&deploy()).await.unwrap(), first);
+    settle().await;
+    let second = cache.get(&deploy()).await.unwrap();
+    assert!(second.expires() > first.expires());
+    assert_eq!(sts.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn less_than_a_quarter_of_an_hour_is_served_only_while_sts_fails() {
+    let World { sts, cache, events } = world();
+    let first = cache.get(&deploy()).await.unwrap();
+    advance(Duration::from_mins(50)).await;
+    sts.fail(Some(Failure::Throttled));
+    assert_eq!(cache.get(&deploy()).await.unwrap(), first);
+    assert!(events.0.lock().unwrap().contains(&CacheEvent::Old));
+    sts.fail(None);
+    advance(Duration::from_secs(2)).await;
+    let second = cache.get(&deploy()).await.unwrap();
+    assert!(second.expires() > first.expires());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_served_past_its_end() {
+    let World { sts, cache, .. } = world();
+    cache.get(&deploy()).await.unwrap();
+    sts.fail(Some(Failure::Unreachable));
+    advance(Duration::from_hours(1)).await;
+    assert_eq!(cache.get(&deploy()).await, Err(Failure::Unreachable));
+    advance(Duration::from_hours(24)).await;
+    assert_eq!(cache.get(&deploy()).await, Err(Failure::Unreachable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_session_is_renewed_and_never_kept_for_ever() {
+    let World { sts, cache, .. } = world();
+    *sts.lifetime.lock().unwrap() = Duration::from_secs(5);
+    let mut ends = Vec::new();
+    for _ in 0..4 {
+        ends.push(cache.get(&deploy()).await.unwrap().expires());
+        advance(Duration::from_secs(6)).await;
+    }
+    ends.dedup();
+    assert_eq!(ends.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_is_remembered_shortly_and_for_its_key_alone() {
+    let World { sts, cache, .. } = world();
+    sts.fail(Some(Failure::Denied));
+    for _ in 0..10 {
+        assert_eq!(cache.get(&deploy()).await, Err(Failure::Denied));
+    }
+    assert_eq!(sts.calls(), 1);
+    sts.fail(None);
+    assert!(cache.get(&key("deploy", "20-303-Ab3dEf9_x")).await.is_ok());
+    assert_eq!(cache.get(&deploy()).await, Err(Failure::Denied));
+    advance(Duration::from_secs(6)).await;
+    assert!(cache.get(&deploy()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_sts_denies_now_is_not_served_from_memory() {
+    let World { sts, cache, .. } = world();
+    cache.get(&deploy()).await.unwrap();
+    advance(Duration::from_mins(41)).await;
+    sts.fail(Some(Failure::Denied));
+    cache.get(&deploy()).await.unwrap();
+    settle().await;
+    assert_eq!(cache.get(&deploy()).await, Err(Failure::Denied));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_sts_is_given_up_and_asked_again() {
+    let World { sts, cache, .. } = world();
+    *sts.delay.lock().unwrap() = Duration::from_hours(1);
+    assert_eq!(cache.get(&deploy()).await, Err(Failure::TimedOut));
+    *sts.delay.lock().unwrap() = Duration::from_millis(100);
+    advance(Duration::from_secs(10)).await;
+    settle().await;
+    // The failure itself is remembered for a second.
+    advance(Duration::from_secs(2)).await;
+    assert!(cache.get(&deploy()).await.is_ok());
+    assert_eq!(sts.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_another_role_is_not_passed_on() {
+    let World { sts, cache, .. } = world();
+    sts.other_role.store(true, Ordering::SeqCst);
+    assert_eq!(cache.get(&deploy()).await, Err(Failure::WrongAnswer));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_keys_is_bounded_by_forgetting_the_oldest() {
+    let World { sts, cache, .. } = world();
+    *sts.delay.lock().unwrap() = Duration::ZERO;
+    for job in 0..5000 {
+        cache.get(&key("deploy", &format!("20-{job}-x"))).await.unwrap();
+        advance(Duration::from_millis(1)).await;
+    }
+    assert_eq!(sts.calls(), 5000);
+    cache.get(&key("deploy", "20-4999-x")).await.unwrap();
+    assert_eq!(sts.calls(), 5000);
+    cache.get(&key("deploy", "20-0-x")).await.unwrap();
+    assert_eq!(sts.calls(), 5001);
+}
+
+#[test]
+fn nothing_secret_can_be_printed() {
+    let key = deploy();
+    let assumed = super::Assumed {
+        assumed_role_arn: "arn:aws:sts::123456789012:assumed-role/deploy/20-302-Ab3dEf9_x".to_owned(),
+        access_key_id: "ASIA".to_owned(),
+        secret_access_key: Secret::new("hidden1".to_owned()),
+        session_token: Secret::new("hidden2".to_owned()),
+        expires: PausedClock::epoch() + Duration::from_hours(1),
+    };
+    let issued = Issued::check(&key, &assumed, PausedClock::epoch()).unwrap();
+    let printed = format!("{assumed:?} {issued:?} {} {:?}", assumed.session_token, assumed.session_token);
+    assert!(!printed.contains("hidden"), "{printed}");
+    assert!(issued.reveal_document().contains("hidden1"));
+}
+
+proptest! {
+    #[test]
+    fn no_answer_of_sts_breaks_the_document(id in ".{0,20}", secret in ".{0,20}", token in ".{0,20}") {
+        let assumed = super::Assumed {
+            assumed_role_arn: "arn:aws:sts::123456789012:assumed-role/deploy/20-302-Ab3dEf9_x".to_owned(),
+            access_key_id: id.clone(),
+            secret_access_key: Secret::new(secret),
+            session_token: Secret::new(token),
+            expires: PausedClock::epoch() + Duration::from_hours(1),
+        };
+        if let Ok(issued) = Issued::check(&deploy(), &assumed, PausedClock::epoch()) {
+            let document: serde_json::Value = serde_json::from_str(issued.reveal_document()).unwrap();
+            prop_assert_eq!(&document["AccessKeyId"], &serde_json::Value::String(id));
+            prop_assert_eq!(document.as_object().unwrap().len(), 7);
+        }
+    }
+}

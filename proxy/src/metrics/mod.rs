@@ -29,6 +29,7 @@ pub struct Metrics {
     refused: Counter,
     reset: Counter,
     audit_lost: Counter,
+    repairs: Counter,
 }
 
 impl Metrics {
@@ -52,7 +53,9 @@ impl Metrics {
         registry.register("connections_reset", "Connections cut off", reset.clone());
         let audit_lost = Counter::default();
         registry.register("audit_records_lost", "Audit records lost, because nobody read them", audit_lost.clone());
-        Arc::new(Self { registry, answers, sts, cache, connections, accepted, refused, reset, audit_lost })
+        let repairs = Counter::default();
+        registry.register("firewall_repairs", "Times that the firewall was not as planned", repairs.clone());
+        Arc::new(Self { registry, answers, sts, cache, connections, accepted, refused, reset, audit_lost, repairs })
     }
 
     /// The text that Prometheus reads.
@@ -88,6 +91,11 @@ impl Metrics {
     /// A connection was reset.
     pub fn reset_connection(&self) {
         self.reset.inc();
+    }
+
+    /// The firewall had to be repaired.
+    pub fn count_repair(&self) {
+        self.repairs.inc();
     }
 
     /// A record was lost.

@@ -13,6 +13,7 @@ use super::{Caller, Service};
 use crate::answer::{Answer, Body, Manner, render};
 use crate::caller::{Attestor, Connection, Unattested};
 use crate::credentials::AssumeRole;
+use crate::firewall::ENDPOINTS;
 use crate::policy::decide;
 use crate::refusal::Refusal;
 use crate::request::{self, HEAD_MAX, Method, Request};
@@ -84,7 +85,7 @@ async fn attest<A: Attestor, S: AssumeRole>(
     service: &Service<A, S>,
     connection: &Connection,
 ) -> Result<(Arc<crate::caller::Facts>, A::Pin), Unattested> {
-    if !super::ENDPOINTS.contains(&connection.original_destination) {
+    if !ENDPOINTS.contains(&connection.original_destination) {
         return Err(Unattested::DirectConnection);
     }
     timeout(ATTEST, service.attestor.attest(connection)).await.unwrap_or(Err(Unattested::EngineUnavailable))

@@ -8,7 +8,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,12 +37,6 @@ pub const CONNECTIONS_OF_ONE: usize = 512;
 const FAREWELL: Duration = Duration::from_secs(3);
 /// After an accept that failed, for want of file descriptors for instance.
 const RESPITE: Duration = Duration::from_millis(50);
-
-/// The metadata endpoint, in both IP versions.
-pub const ENDPOINTS: [SocketAddr; 2] = [
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80),
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), 80),
-];
 
 /// All that serving needs.
 pub struct Service<A: Attestor, S: AssumeRole> {

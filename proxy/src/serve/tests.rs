@@ -13,10 +13,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Du
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{End, serve};
-use super::{Counts, ENDPOINTS, Service, Terms, Wire};
+use super::{Counts, Service, Terms, Wire};
 use crate::audit::AuditLog;
 use crate::caller::{Connection, Unattested};
 use crate::credentials::{Cache, Failure};
+use crate::firewall::ENDPOINTS;
 use crate::fixture::{FakeAttestor, PausedClock, RULE, ScriptedSts, config, facts, label};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
@@ -88,7 +89,7 @@ fn world_of(rules: &str, require_token: bool) -> World {
             region: config.aws.region.to_string(),
             started: clock.now(),
         },
-        credentials: Cache::new(Arc::clone(&sts), clock.clone(), 1, Arc::clone(&metrics) as Arc<_>),
+        credentials: Cache::new(Arc::clone(&sts), clock.clone(), 1, metrics.clone()),
         session_seconds: 3600,
         clock,
         nonce: Box::new(|| [5; 8]),
