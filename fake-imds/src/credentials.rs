@@ -44,6 +44,8 @@ pub enum Issued {
         role: String,
         /// When it was tried.
         at: Timestamp,
+        /// What STS said, for the ledger.
+        said: String,
     },
 }
 
@@ -70,7 +72,7 @@ impl Issued {
                 ("Token", set.session_token.expose().to_owned()),
                 ("Expiration", seconds(set.expiration)),
             ],
-            Self::Refused { role, at } => vec![
+            Self::Refused { role, at, .. } => vec![
                 ("Code", "AssumeRoleUnauthorizedAccess".to_owned()),
                 (
                     "Message",

@@ -31,6 +31,9 @@ const STS_TIME: Duration = Duration::from_secs(5);
 /// Bytes of its answer.
 const STS_BYTES: usize = 64 * 1024;
 
+/// Characters of an answer that is quoted.
+const STS_TEXT: usize = 200;
+
 /// The control API of a fake STS: `http://HOST:PORT` or `unix:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StsControl {
@@ -216,22 +219,23 @@ impl Issuer {
         let (status, body) = asked.await.map_err(|_| IssueError::Slow {
             control: control.clone(),
         })??;
+        let said = || String::from_utf8_lossy(&body).chars().take(STS_TEXT).collect();
         // The role is gone, or does not trust EC2: the real service says so in a document with status 200 (captures).
         if status == StatusCode::FORBIDDEN || status == StatusCode::NOT_FOUND {
             return Ok(Issued::Refused {
                 role: self.world.role.clone(),
                 at: now,
+                said: said(),
             });
         }
         let given = serde_json::from_slice::<Given>(&body)
             .ok()
             .filter(|_| status.is_success());
         let Some(given) = given else {
-            let text = String::from_utf8_lossy(&body).chars().take(200).collect();
             return Err(IssueError::Unexpected {
                 control: control.clone(),
                 status: status.as_u16(),
-                text,
+                text: said(),
             });
         };
         Ok(Issued::Credentials(Credentials {

@@ -1,6 +1,6 @@
 //! `fake-imds`: reads the command line, serves, and is the only place that picks an exit code.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -15,6 +15,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(ambient::log_filter()))
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     let Err(error) = cli::run(cli, &mut io::stdout()).await else {
         return ExitCode::SUCCESS;

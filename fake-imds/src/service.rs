@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use crate::answer::{self, Answer, Ask, Content, Imds};
 use crate::canonical::Profile;
-use crate::credentials::object;
+use crate::credentials::{Issued, object};
 use crate::options::{Change, MetadataOptions};
 use crate::purse::Purse;
 use crate::rewrite;
@@ -112,10 +112,15 @@ impl Endpoint {
             Content::UserData(data, changed) => (Layout::UserData(changed), data),
             Content::Page(page) => (Layout::Page, page),
             Content::Credentials(kind) => match self.purse.current(kind, now, strike.lifetime_seconds).await {
-                Ok(issued) => (
-                    Layout::Data(issued.changed()),
-                    document(&issued.fields(), &strike.rewrite),
-                ),
+                Ok(issued) => {
+                    if let Issued::Refused { said, .. } = &issued {
+                        story.push(format!("the fake STS refused: {said}"));
+                    }
+                    (
+                        Layout::Data(issued.changed()),
+                        document(&issued.fields(), &strike.rewrite),
+                    )
+                }
                 Err(error) => {
                     tracing::warn!(%error, "no credentials");
                     story.push(error.to_string());

@@ -62,8 +62,16 @@ impl<'t> Faults<'t> {
         });
     }
 
-    /// All faults, in the order of the file.
+    /// All faults, in the order of the file. What a fault of the syntax leaves on its line says nothing about the fields there.
     pub(super) fn finish(mut self) -> Vec<Fault> {
+        let broken: Vec<usize> = self
+            .found
+            .iter()
+            .filter(|fault| fault.field.is_empty())
+            .map(|fault| fault.line)
+            .collect();
+        self.found
+            .retain(|fault| fault.field.is_empty() || !broken.contains(&fault.line));
         self.found.sort_by_key(|fault| fault.line);
         self.found
     }

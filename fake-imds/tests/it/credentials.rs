@@ -83,7 +83,7 @@ fn the_sts_may_be_a_unix_socket() {
 
 #[test]
 fn a_role_that_sts_refuses_is_told_in_the_document() {
-    let (url, _asked) = sts("403 Forbidden", "{}");
+    let (url, _asked) = sts("403 Forbidden", "untrusted");
     let imds = Running::start(&["--sts-control", &url]);
     let answer = imds.get(ROLE);
     assert!(answer.starts_with("HTTP/1.1 200 OK"));

@@ -1,8 +1,14 @@
 //! The real binary over real sockets, on loopback only.
 
+#[cfg(test)]
 mod control;
+#[cfg(test)]
 mod credentials;
+#[cfg(test)]
 mod hops;
+#[cfg(test)]
 mod running;
+#[cfg(test)]
 mod usage;
+#[cfg(test)]
 mod wire;

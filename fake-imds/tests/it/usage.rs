@@ -25,7 +25,12 @@ fn a_broken_world_is_refused_with_every_fault() {
     let output = run(&["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--world", file]);
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stderr).unwrap().replace(file, "world.toml");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    error: the world file is broken
+    world.toml:2: account.id: is not a string; give twelve digits, in quotes
+    world.toml:4: instance.hop_limit: is out of range; give a whole number from 1 to 64
+    world.toml:5: instance.x: is unknown; remove it, or use one of id, profile, role, http_tokens, hop_limit, endpoint, ipv6, user_data, tags
+    "#);
 }
 
 #[test]
@@ -35,7 +40,10 @@ fn a_taken_port_and_a_missing_file_are_explained() {
     let output = run(&["--listen", &taken, "--control", "127.0.0.1:0"]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).unwrap().replace(&taken, "TAKEN");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    error: cannot listen on TAKEN
+    caused by: Address already in use (os error 98)
+    "#);
     let output = run(&[
         "--listen",
         "127.0.0.1:0",
@@ -45,7 +53,10 @@ fn a_taken_port_and_a_missing_file_are_explained() {
         "/nonexistent.toml",
     ]);
     assert_eq!(output.status.code(), Some(2));
-    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @"");
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @r#"
+    error: cannot read the world file /nonexistent.toml
+    caused by: No such file or directory (os error 2)
+    "#);
 }
 
 #[test]

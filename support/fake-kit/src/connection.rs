@@ -125,7 +125,7 @@ impl Connection {
     fn tap(&self, bytes: &[u8]) {
         let mut tap = self.0.tap.lock().unwrap_or_else(PoisonError::into_inner);
         let room = TAP_BYTES.saturating_sub(tap.len());
-        tap.extend(bytes.iter().take(room));
+        tap.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
     }
 }
 

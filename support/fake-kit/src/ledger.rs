@@ -138,9 +138,17 @@ pub struct Page {
 }
 
 /// The record of one fake.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
+    most_entries: usize,
+    most_bytes: usize,
     kept: Mutex<Kept>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::bounded(MOST_ENTRIES, MOST_BYTES)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -152,6 +160,15 @@ struct Kept {
 }
 
 impl Ledger {
+    /// A ledger that keeps at most so many entries, and of their text about so many bytes.
+    pub fn bounded(most_entries: usize, most_bytes: usize) -> Self {
+        Self {
+            most_entries,
+            most_bytes,
+            kept: Mutex::default(),
+        }
+    }
+
     /// Records a request that is already answered; its number.
     pub fn record(&self, mut entry: Entry) -> u64 {
         let mut guard = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,7 +177,7 @@ impl Ledger {
         entry.seq = kept.last;
         kept.bytes += entry.size();
         kept.entries.push_back(entry);
-        while kept.entries.len() > MOST_ENTRIES || (kept.bytes > MOST_BYTES && kept.entries.len() > 1) {
+        while kept.entries.len() > self.most_entries || (kept.bytes > self.most_bytes && kept.entries.len() > 1) {
             let Some(lost) = kept.entries.pop_front() else { break };
             kept.bytes = kept.bytes.saturating_sub(lost.size());
             kept.dropped += 1;
@@ -244,5 +261,116 @@ impl Drop for Open {
                 "the connection ended before the answer".clone_into(&mut entry.answer.reason);
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(target: &str) -> Entry {
+        Entry {
+            seq: 0,
+            at: Timestamp::UNIX_EPOCH,
+            service: "test".to_owned(),
+            source: "127.0.0.1:1".to_owned(),
+            local: "127.0.0.1:2".to_owned(),
+            method: "GET".to_owned(),
+            target: target.to_owned(),
+            headers: Vec::new(),
+            body_bytes: 0,
+            facts: Facts::new(),
+            answer: Answered {
+                status: 200,
+                reason: "fine".to_owned(),
+            },
+        }
+    }
+
+    #[test]
+    fn pages_continue_where_the_last_one_ended() {
+        let ledger = Ledger::default();
+        assert_eq!(
+            ledger.since(0),
+            Page {
+                entries: vec![],
+                next: 1,
+                dropped: 0
+            }
+        );
+        ledger.record(entry("/1"));
+        ledger.record(entry("/2"));
+        assert_eq!(ledger.since(0).entries.len(), 2);
+        let page = ledger.since(2);
+        assert_eq!(
+            (page.entries.len(), page.entries[0].target.as_str(), page.next),
+            (1, "/2", 3)
+        );
+        assert!(ledger.since(page.next).entries.is_empty());
+        ledger.clear();
+        assert_eq!(ledger.record(entry("/3")), 3);
+    }
+
+    #[test]
+    fn old_entries_are_dropped_and_counted() {
+        let ledger = Ledger::bounded(3, usize::MAX);
+        for _ in 0..5 {
+            ledger.record(entry("/"));
+        }
+        let page = ledger.since(0);
+        assert_eq!((page.entries.len(), page.dropped, page.entries[0].seq), (3, 2, 3));
+        ledger.change(1, |_| panic!("it is gone"));
+        let ledger = Ledger::bounded(usize::MAX, 3 * (ENTRY_BYTES + 100));
+        for _ in 0..5 {
+            ledger.record(entry(&"x".repeat(100)));
+        }
+        assert_eq!((ledger.since(0).entries.len(), ledger.since(0).dropped), (3, 2));
+    }
+
+    #[test]
+    fn an_entry_is_answered_once_or_says_that_the_connection_ended() {
+        let ledger = Arc::new(Ledger::default());
+        let open = ledger.open(entry("/a"));
+        open.fact("role", "x");
+        open.answer(403, "refused");
+        drop(ledger.open(entry("/b")));
+        let entries = ledger.since(0).entries;
+        assert_eq!(
+            entries[0].answer,
+            Answered {
+                status: 403,
+                reason: "refused".to_owned()
+            }
+        );
+        assert_eq!(entries[0].facts["role"], "x");
+        assert_eq!(entries[1].answer.reason, "the connection ended before the answer");
+    }
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(cut("grün", 3), "gr");
+        assert_eq!(cut("grün", 4), "grü");
+    }
+
+    #[test]
+    fn an_entry_has_the_form_of_the_control_api() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&entry("/x?y")).unwrap(), @r#"
+        {
+          "seq": 0,
+          "at": "1970-01-01T00:00:00Z",
+          "service": "test",
+          "source": "127.0.0.1:1",
+          "local": "127.0.0.1:2",
+          "method": "GET",
+          "target": "/x?y",
+          "headers": [],
+          "body_bytes": 0,
+          "facts": {},
+          "answer": {
+            "status": 200,
+            "reason": "fine"
+          }
+        }
+        "#);
     }
 }

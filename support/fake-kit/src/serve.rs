@@ -1,14 +1,17 @@
 //! Serving HTTP/1.1 on data listeners, and the control API beside them, until asked to stop. It must not know what is answered.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, Write};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -89,6 +92,22 @@ pub trait Service: Send + Sync + 'static {
 
     /// Is told about what was no request.
     fn malformed(&self, malformed: Malformed);
+}
+
+/// A body that never says that it is over. Of one that does, hyper writes `Content-Length: 0` last, whatever place the answer gave it.
+struct Whole(Full<Bytes>);
+
+impl Body for Whole {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
 }
 
 /// The answer is a reset.
@@ -232,7 +251,7 @@ async fn answer<S: Service>(
     connection: Connection,
     service: &S,
     options: Options,
-) -> Result<Response<Full<Bytes>>, ResetAsked> {
+) -> Result<Response<Whole>, ResetAsked> {
     let (head, body) = request.into_parts();
     let received = connection.take_tap();
     let body = match Limited::new(body, options.body_limit).collect().await {
@@ -251,7 +270,7 @@ async fn answer<S: Service>(
                 reason,
                 status: status.as_u16(),
             });
-            let mut response = Response::new(Full::default());
+            let mut response = Response::new(Whole(Full::default()));
             *response.status_mut() = status;
             response
                 .headers_mut()
@@ -269,7 +288,7 @@ async fn answer<S: Service>(
         connection: connection.clone(),
     };
     match service.answer(request).await {
-        Reply::Response(response) => Ok(response.map(Full::new)),
+        Reply::Response(response) => Ok(response.map(|body| Whole(Full::new(body)))),
         Reply::Reset => {
             if let Err(error) = connection.reset_on_close() {
                 tracing::warn!(%error, "the connection will be closed, not reset");
