@@ -12,13 +12,12 @@ use super::protocol::{Failure, FailureKind};
 /// they end or SIGTERM comes. As PID 1 of a container there is no default action for SIGTERM, hence the explicit wait.
 pub fn run() -> ExitCode {
     let idle = std::env::args().skip(1).any(|argument| argument == "idle");
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-    {
-        Ok(runtime) => runtime,
-        Err(_) => return ExitCode::FAILURE,
+    else {
+        return ExitCode::FAILURE;
     };
     let code = runtime.block_on(async move {
         let Ok(mut terminate) = signal(SignalKind::terminate()) else {

@@ -21,6 +21,8 @@ use super::receive;
 const MAX_ACCEPTED: usize = 1024;
 /// How much of one connection is kept.
 const MAX_KEPT: usize = 64 * 1024;
+/// How long an answered client may take to close.
+const DRAIN_MS: u64 = 1_000;
 /// How many listeners there may be.
 const MAX_LISTENERS: usize = 64;
 
@@ -128,6 +130,10 @@ async fn converse(mut stream: TcpStream, answer: Option<&[u8]>) -> Vec<u8> {
     }
     if let Some(answer) = answer {
         receive::send(&mut stream, answer, true, Duration::from_millis(READ_MS)).await;
+        // Closing with unread bytes would be a reset, which can overtake the answer: read what is still coming.
+        let (rest, _) = receive::receive(&mut stream, Duration::from_millis(DRAIN_MS), None).await;
+        let room = MAX_KEPT.saturating_sub(received.len());
+        received.extend(rest.into_iter().take(room));
     }
     received
 }

@@ -48,7 +48,7 @@ pub enum Setting {
 /// Creates everything in the runner's order and begins the stages that the setting asks for.
 pub async fn launch(docker: &Docker, plan: &JobPlan, setting: Setting) -> Result<RunningJob, LaunchError> {
     let mut job = RunningJob::new(docker.clone());
-    match fill(docker, plan, setting, &mut job).await {
+    match Box::pin(fill(docker, plan, setting, &mut job)).await {
         Ok(()) => Ok(job),
         Err(error) => {
             // The first error is the one to tell; what cleaning up may add is the engine's same illness.

@@ -3,6 +3,7 @@
 //! `plan` turns a runner's configuration and a job into exact engine requests and is pure; `launch`, `running` and `cleanup` carry them out.
 //! It must not know roles, proxies, fakes or verdicts. Where no other source is named, comments cite files of gitlab-runner 19.4.0.
 
+mod bodies;
 mod cleanup;
 mod config;
 mod environment;

@@ -41,7 +41,7 @@ async fn server(answer: &'static [u8], reset: bool) -> String {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut chunk = [0; 1024];
-            stream.read(&mut chunk).await.unwrap();
+            assert!(stream.read(&mut chunk).await.unwrap() > 0);
             stream.write_all(answer).await.unwrap();
             if reset {
                 socket2::SockRef::from(&stream)
