@@ -29,6 +29,14 @@ impl Signature {
     }
 }
 
+impl Signature {
+    /// The signature as clients send it.
+    #[cfg(test)]
+    pub(crate) fn into_hex(self) -> String {
+        hex::encode(self.0.finalize().into_bytes())
+    }
+}
+
 /// The text that is signed in place of the request.
 #[must_use]
 pub fn canonical_request(request: &Request, query: &Parameters, claim: &Claim) -> String {

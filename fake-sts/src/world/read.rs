@@ -146,7 +146,13 @@ impl Reader {
         let table = value.as_object()?;
         let known: Vec<&str> = ["account", "role", "user"].into_iter().chain(FOREIGN_TABLES).collect();
         self.unknown("", table, &known);
-        let mut world = World::new(self.account(table.get("account"))?);
+        // Without a usable account the rest is read all the same, so that every fault is told.
+        let account = self.account(table.get("account")).unwrap_or_else(|| Account {
+            id: "000000000000".to_owned(),
+            region: String::new(),
+            partition: "aws".to_owned(),
+        });
+        let mut world = World::new(account);
         let mut names = BTreeSet::new();
         for (field, entry) in self.entries(table, "role") {
             if let Some(role) = self.role(&field, &entry, &world.account.clone()) {

@@ -1,6 +1,9 @@
 //! What STS answers: a pure function of state, time and request. Credentials are made afterwards, from the grant that this returns. It
 //! must not know sockets, faults or the ledger.
 
+#[cfg(test)]
+mod tests;
+
 use fake_kit::fault::Facts;
 use jiff::Timestamp;
 

@@ -1,0 +1,10 @@
+//! The program as others meet it: the real binary, the unmodified SDK, the control API over a Unix socket.
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod program;
+#[cfg(test)]
+mod sdk;
