@@ -22,20 +22,23 @@ const EXAMPLES: &str = "\
 Examples:
   fake-imds --listen 127.0.0.1:1338 --control 127.0.0.1:1339
       then: export AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:1338
-  fake-imds --listen 169.254.169.254:80 --listen '[fd00:ec2::254]:80' --control unix:/run/imds.sock \\
-            --sts-control unix:/run/sts.sock --world world.toml
+  fake-imds --listen 169.254.169.254:80 --listen '[fd00:ec2::254]:80' \\
+            --control unix:/run/imds.sock --sts-control unix:/run/sts.sock --world world.toml
 
 Control API (JSON):
-  GET  /ledger?since=SEQ                 every request, with source, facts and answer
-  GET  /canaries                         the markers in everything secret, by name
-  POST /faults                           {\"match\":{\"path\":\"*/security-credentials/*\"},\"times\":1,\"effect\":{\"hold\":\"swap\"}}
+  GET  /ledger?since=SEQ          every request, with source, facts and answer
+  GET  /canaries                  the markers in everything secret, by name
+  POST /faults                    {\"match\":{\"path\":\"*/lab-host\"},\"times\":1,\"effect\":{\"hold\":\"swap\"}}
        facts to match: path, method, token (none|valid|invalid), version (v1|v2)
-       effects: {\"hold\":NAME} {\"error\":{\"status\":503}} {\"lifetime_seconds\":5} {\"reset\":true}
-                {\"rewrite\":{KEY:VALUE}} with status, body, truncate, hop-limit, header:NAME, credentials:FIELD
-  GET  /holds/NAME?waiting=1             answers once a request waits there;  POST /holds/NAME/release lets it go
-  POST /clock                            {\"advance_seconds\":3600}
-  PUT  /metadata-options                 {\"http_tokens\":\"required\",\"hop_limit\":1,\"endpoint\":\"disabled\",\"ipv6\":false}
-  POST /reset                            ledger, faults, holds, clock, options, credentials
+       effects: {\"hold\":NAME} {\"error\":{\"status\":503}} {\"lifetime_seconds\":5}
+                {\"reset\":true} {\"rewrite\":{KEY:VALUE}}
+       rewrite keys: status, body, truncate, hop-limit, header:NAME, credentials:FIELD
+  DELETE /faults/ID               or /faults for all
+  GET  /holds/NAME?waiting=1      answers once a request waits there
+  POST /holds/NAME/release        lets it go
+  POST /clock                     {\"advance_seconds\":3600}
+  PUT  /metadata-options          {\"http_tokens\":\"required\",\"hop_limit\":1}; also endpoint, ipv6
+  POST /reset                     ledger, faults, holds, clock, options, credentials
 
 world.toml:
   [account]   id, region, partition
