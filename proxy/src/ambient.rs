@@ -10,7 +10,10 @@ use rand::Rng as _;
 struct WallClock;
 
 impl TimeSource for WallClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the wall clock"
+    )]
     fn now(&self) -> SystemTime {
         SystemTime::now()
     }
@@ -33,7 +36,10 @@ pub fn random<const N: usize>() -> [u8; N] {
 
 /// One setting of the environment; empty counts as absent.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the environment"
+)]
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

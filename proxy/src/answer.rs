@@ -76,8 +76,14 @@ pub struct Manner {
 #[must_use]
 pub fn render(answer: &Answer, manner: Manner) -> Zeroizing<String> {
     let (body, media) = match answer {
-        Answer::Content { body: Body::Token(text) | Body::Text(text), .. } => (text.as_str(), "text/plain"),
-        Answer::Content { body: Body::Credentials(issued), .. } => (issued.reveal_document(), "text/plain"),
+        Answer::Content {
+            body: Body::Token(text) | Body::Text(text),
+            ..
+        } => (text.as_str(), "text/plain"),
+        Answer::Content {
+            body: Body::Credentials(issued),
+            ..
+        } => (issued.reveal_document(), "text/plain"),
         Answer::Refusal(refusal) if refusal.status() == Status::NotFound => (NOT_FOUND, "text/html"),
         Answer::Refusal(_) => ("", "text/plain"),
     };
@@ -97,15 +103,33 @@ fn write_head(text: &mut String, answer: &Answer, manner: Manner, media: &str, l
     }
     write!(text, "Content-Type: {media}\r\n")?;
     match answer {
-        Answer::Content { body: Body::Text(_) | Body::Credentials(_), modified, .. } => {
-            write!(text, "Accept-Ranges: none\r\nLast-Modified: {}\r\n", HttpDate(*modified))?;
+        Answer::Content {
+            body: Body::Text(_) | Body::Credentials(_),
+            modified,
+            ..
+        } => {
+            write!(
+                text,
+                "Accept-Ranges: none\r\nLast-Modified: {}\r\n",
+                HttpDate(*modified)
+            )?;
         }
-        Answer::Content { body: Body::Token(_), .. } => {}
+        Answer::Content {
+            body: Body::Token(_), ..
+        } => {}
         Answer::Refusal(Refusal::Method { allow }) => write!(text, "Allow: {allow}\r\n")?,
         Answer::Refusal(_) => {}
     }
-    write!(text, "Content-Length: {length}\r\nDate: {}\r\nServer: EC2ws\r\n", HttpDate(manner.now))?;
-    text.push_str(if manner.close { "Connection: close\r\n\r\n" } else { "\r\n" });
+    write!(
+        text,
+        "Content-Length: {length}\r\nDate: {}\r\nServer: EC2ws\r\n",
+        HttpDate(manner.now)
+    )?;
+    text.push_str(if manner.close {
+        "Connection: close\r\n\r\n"
+    } else {
+        "\r\n"
+    });
     Ok(())
 }
 
@@ -114,18 +138,32 @@ struct HttpDate(SystemTime);
 
 impl std::fmt::Display for HttpDate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let seconds = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = self
+            .0
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         let seconds = i64::try_from(seconds).unwrap_or_default();
-        let time = Timestamp::from_second(seconds).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC);
+        let time = Timestamp::from_second(seconds)
+            .unwrap_or_default()
+            .to_zoned(jiff::tz::TimeZone::UTC);
         const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-        const MONTHS: [&str; 12] =
-            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        let day = usize::try_from(time.weekday().to_monday_zero_offset()).ok().and_then(|day| DAYS.get(day));
-        let month = usize::try_from(time.month() - 1).ok().and_then(|month| MONTHS.get(month));
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let day = usize::try_from(time.weekday().to_monday_zero_offset())
+            .ok()
+            .and_then(|day| DAYS.get(day));
+        let month = usize::try_from(time.month() - 1)
+            .ok()
+            .and_then(|month| MONTHS.get(month));
         let (day, month) = (day.unwrap_or(&"Mon"), month.unwrap_or(&"Jan"));
         let (date, year) = (time.day(), time.year());
         let (hour, minute, second) = (time.hour(), time.minute(), time.second());
-        write!(f, "{day}, {date:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+        write!(
+            f,
+            "{day}, {date:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
+        )
     }
 }
 
@@ -134,7 +172,10 @@ impl std::fmt::Display for HttpDate {
 pub fn describe_profile(role: &Role, updated: &str) -> String {
     const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let hash = Sha256::digest(role.arn().as_bytes());
-    let letters = hash.iter().take(17).filter_map(|byte| BASE32.get(usize::from(byte & 31)));
+    let letters = hash
+        .iter()
+        .take(17)
+        .filter_map(|byte| BASE32.get(usize::from(byte & 31)));
     let id: String = letters.map(|letter| char::from(*letter)).collect();
     let home = role.arn().split(":role/").next().unwrap_or_default();
     let name = role.name();
@@ -158,7 +199,11 @@ mod tests {
     }
 
     fn manner() -> Manner {
-        Manner { without_body: false, close: false, now: time() }
+        Manner {
+            without_body: false,
+            close: false,
+            now: time(),
+        }
     }
 
     #[test]
@@ -168,7 +213,11 @@ mod tests {
 
     #[test]
     fn a_text_is_answered_as_the_service_does() {
-        let answer = Answer::Content { body: Body::Text("deploy".to_owned()), ttl: Some(60), modified: time() };
+        let answer = Answer::Content {
+            body: Body::Text("deploy".to_owned()),
+            ttl: Some(60),
+            modified: time(),
+        };
         insta::assert_snapshot!(render(&answer, manner()).replace("\r\n", "\n"), @r"
         HTTP/1.1 200 OK
         X-Aws-Ec2-Metadata-Token-Ttl-Seconds: 60
@@ -185,9 +234,19 @@ mod tests {
 
     #[test]
     fn a_head_request_gets_the_same_without_the_body() {
-        let answer = Answer::Content { body: Body::Text("deploy".to_owned()), ttl: None, modified: time() };
+        let answer = Answer::Content {
+            body: Body::Text("deploy".to_owned()),
+            ttl: None,
+            modified: time(),
+        };
         let whole = render(&answer, manner());
-        let head = render(&answer, Manner { without_body: true, ..manner() });
+        let head = render(
+            &answer,
+            Manner {
+                without_body: true,
+                ..manner()
+            },
+        );
         assert_eq!(format!("{}deploy", *head), *whole);
     }
 
@@ -206,7 +265,10 @@ mod tests {
 
     #[test]
     fn the_profile_is_made_from_the_callers_role() {
-        let home = Home { partition: Partition::default(), account: Account::parse("123456789012").unwrap() };
+        let home = Home {
+            partition: Partition::default(),
+            account: Account::parse("123456789012").unwrap(),
+        };
         let role = Role::parse("/team/deploy", &home).unwrap();
         insta::assert_snapshot!(describe_profile(&role, "2026-11-21T10:00:00Z"), @r###"
         {

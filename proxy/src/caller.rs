@@ -105,7 +105,10 @@ pub trait Attestor: Send + Sync + 'static {
     ///
     /// # Errors
     /// Every doubt is an [`Unattested`].
-    fn attest(&self, connection: &Connection) -> impl Future<Output = Result<(Arc<Facts>, Self::Pin), Unattested>> + Send;
+    fn attest(
+        &self,
+        connection: &Connection,
+    ) -> impl Future<Output = Result<(Arc<Facts>, Self::Pin), Unattested>> + Send;
 
     /// Asks the kernel again: the same socket, alive, of the same running container. Called for every request and
     /// immediately before a secret is written (rules A3, A4). Takes microseconds and does not wait.

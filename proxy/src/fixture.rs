@@ -58,12 +58,18 @@ pub(crate) fn labels() -> BTreeMap<String, String> {
 }
 
 pub(crate) fn label(facts: &mut Facts, key: &str, value: &str) {
-    facts.labels.insert(format!("com.gitlab.gitlab-runner.{key}"), value.to_owned());
+    facts
+        .labels
+        .insert(format!("com.gitlab.gitlab-runner.{key}"), value.to_owned());
 }
 
 pub(crate) fn facts() -> Facts {
     Facts {
-        run: Run { container_id: "a".repeat(64), started_at: "2026-11-21T10:00:00.5Z".to_owned(), cgroup_id: 4242 },
+        run: Run {
+            container_id: "a".repeat(64),
+            started_at: "2026-11-21T10:00:00.5Z".to_owned(),
+            cgroup_id: 4242,
+        },
         labels: labels(),
         env: vec!["CI_JOB_ID=302".to_owned(), "PATH=/bin".to_owned()],
         image_env: vec!["PATH=/bin".to_owned()],
@@ -135,7 +141,11 @@ impl AssumeRole for Arc<ScriptedSts> {
         if let Some(failure) = *self.failure.lock().unwrap() {
             return Err(failure);
         }
-        let name = if self.other_role.load(Ordering::SeqCst) { "admin" } else { key.role.name() };
+        let name = if self.other_role.load(Ordering::SeqCst) {
+            "admin"
+        } else {
+            key.role.name()
+        };
         Ok(Assumed {
             assumed_role_arn: format!("arn:aws:sts::123456789012:assumed-role/{name}/{}", key.session_name),
             access_key_id: format!("ASIA{call}"),

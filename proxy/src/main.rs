@@ -26,12 +26,19 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help is printed to stdout, faults to stderr; a reader that went away is nobody's fault.
             drop(error.print());
-            return if error.use_stderr() { ExitCode::from(MISUSED) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::from(MISUSED)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     // Other crates' words are warnings at least: theirs may hold more than ours do.
     let filter = EnvFilter::new("warn,metadata_proxy=info");
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
     match obey(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(code) => ExitCode::from(code),
@@ -52,7 +59,9 @@ fn obey(command: Command) -> Result<(), u8> {
             for warning in config.warnings() {
                 complain("warning", &warning);
             }
-            announce(&format!("{}: {} rules, no fault", file.path.display(), config.rules.len()));
+            let (file, rules) = (file.path.display(), config.rules.len());
+            let plural = if rules == 1 { "" } else { "s" };
+            announce(&format!("{file}: {rules} rule{plural}, no fault"));
             Ok(())
         }
         Command::Firewall { action } => obey_firewall(&action),
@@ -90,7 +99,13 @@ fn obey_firewall(action: &FirewallAction) -> Result<(), u8> {
 fn plan(file: &ConfigFile) -> Result<Plan, u8> {
     let config = read(file)?;
     NonZeroU16::new(config.listen.port).map(Plan::new).ok_or_else(|| {
-        complain("error", &format!("{}: listen.port is 0, so that only a running proxy knows its port", file.path.display()));
+        complain(
+            "error",
+            &format!(
+                "{}: listen.port is 0, so that only a running proxy knows its port",
+                file.path.display()
+            ),
+        );
         complain("hint", "write a port, or let `run` manage the firewall");
         MISUSED
     })

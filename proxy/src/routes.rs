@@ -4,10 +4,34 @@ use std::fmt;
 
 /// Every dated version that the service lists. A date that is not listed is no version.
 const DATED: [&str; 28] = [
-    "1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01", "2008-09-01", "2009-04-04",
-    "2011-01-01", "2011-05-01", "2012-01-12", "2014-02-25", "2014-11-05", "2015-10-20", "2016-04-19", "2016-06-30",
-    "2016-09-02", "2018-03-28", "2018-08-17", "2018-09-24", "2019-10-01", "2020-10-27", "2021-01-03", "2021-03-23",
-    "2021-07-15", "2022-09-24", "2024-04-11",
+    "1.0",
+    "2007-01-19",
+    "2007-03-01",
+    "2007-08-29",
+    "2007-10-10",
+    "2007-12-15",
+    "2008-02-01",
+    "2008-09-01",
+    "2009-04-04",
+    "2011-01-01",
+    "2011-05-01",
+    "2012-01-12",
+    "2014-02-25",
+    "2014-11-05",
+    "2015-10-20",
+    "2016-04-19",
+    "2016-06-30",
+    "2016-09-02",
+    "2018-03-28",
+    "2018-08-17",
+    "2018-09-24",
+    "2019-10-01",
+    "2020-10-27",
+    "2021-01-03",
+    "2021-03-23",
+    "2021-07-15",
+    "2022-09-24",
+    "2024-04-11",
 ];
 // The first versions that have these categories. `placement/region` came on 2020-08-24; the next listed version is this one.
 const IAM_SINCE: &str = "2012-01-12";
@@ -73,7 +97,11 @@ pub fn route(path: &str) -> Route<'_> {
         _ => match rest.strip_prefix("iam/security-credentials/") {
             Some(role) if has(IAM_SINCE) => {
                 let role = role.strip_suffix('/').unwrap_or(role);
-                if role.is_empty() || role.contains('/') { Route::Unknown } else { Route::Credentials { role } }
+                if role.is_empty() || role.contains('/') {
+                    Route::Unknown
+                } else {
+                    Route::Credentials { role }
+                }
             }
             Some(_) | None => Route::Unknown,
         },

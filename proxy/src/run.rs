@@ -21,7 +21,9 @@ use crate::firewall::{self, Difference, ENDPOINTS, FirewallError, Plan};
 use crate::metrics::{self, BindFault, Metrics};
 use crate::policy::Policy;
 use crate::selftest::{self, SelfTestError};
-use crate::serve::{self, Accept as _, CONNECTIONS_MAX, CONNECTIONS_OF_ONE, Counts, ListenFault, Listener, Service, Terms};
+use crate::serve::{
+    self, Accept as _, CONNECTIONS_MAX, CONNECTIONS_OF_ONE, Counts, ListenFault, Listener, Service, Terms,
+};
 use crate::token::Tokens;
 
 /// Between two looks at the rules. Until then a job without redirect meets the routing's black hole, never the real endpoint.
@@ -80,7 +82,11 @@ pub enum RunError {
 }
 
 fn list(differences: &[Difference]) -> String {
-    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    differences
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 impl RunError {
@@ -111,7 +117,12 @@ pub async fn run(config: &Config, announce: impl Fn(&str)) -> Result<(), RunErro
         prove(&engine, &attestor, &mut listeners).await?;
     }
     let sts = Sts::new(&config.aws, &clock)?;
-    let credentials = Cache::new(sts, clock.clone(), u64::from_ne_bytes(ambient::random()), metrics.clone());
+    let credentials = Cache::new(
+        sts,
+        clock.clone(),
+        u64::from_ne_bytes(ambient::random()),
+        metrics.clone(),
+    );
     let (audit, audit_thread) = start_audit(config, &metrics)?;
     let service = Arc::new(Service {
         attestor,
@@ -135,7 +146,9 @@ pub async fn run(config: &Config, announce: impl Fn(&str)) -> Result<(), RunErro
         tracing::info!(%place, "serving metrics");
     }
     for listener in &listeners {
-        let address = listener.address().map_err(RunError::system("read the listening address"))?;
+        let address = listener
+            .address()
+            .map_err(RunError::system("read the listening address"))?;
         announce(&format!("listening on http://{address}"));
     }
     serve::run(service, listeners, stop).await;
@@ -149,8 +162,12 @@ pub async fn run(config: &Config, announce: impl Fn(&str)) -> Result<(), RunErro
 
 /// The rules for the port that was bound.
 fn plan_for(listeners: &[Listener]) -> Result<Plan, RunError> {
-    let address = listeners.first().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable));
-    let address = address.and_then(Listener::address).map_err(RunError::system("read the listening address"))?;
+    let address = listeners
+        .first()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable));
+    let address = address
+        .and_then(Listener::address)
+        .map_err(RunError::system("read the listening address"))?;
     let port = NonZeroU16::new(address.port()).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable));
     port.map(Plan::new).map_err(RunError::system("read the listening port"))
 }
@@ -158,7 +175,11 @@ fn plan_for(listeners: &[Listener]) -> Result<Plan, RunError> {
 async fn raise_firewall(plan: Plan) -> Result<(), RunError> {
     firewall::apply(plan).await?;
     let differences = firewall::verify(plan).await?;
-    if differences.is_empty() { Ok(()) } else { Err(RunError::NotApplied { differences }) }
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(RunError::NotApplied { differences })
+    }
 }
 
 /// Looks at the rules again and again, and repairs what somebody changed (P18).
@@ -171,7 +192,10 @@ async fn keep_firewall(plan: Plan, metrics: Arc<Metrics>, stop: CancellationToke
         match firewall::verify(plan).await {
             Ok(differences) if differences.is_empty() => {}
             Ok(differences) => {
-                tracing::error!(differences = list(&differences), "somebody changed the firewall; repairing it");
+                tracing::error!(
+                    differences = list(&differences),
+                    "somebody changed the firewall; repairing it"
+                );
                 metrics.count_repair();
                 if let Err(error) = firewall::apply(plan).await {
                     tracing::error!(%error, "the firewall cannot be repaired");
@@ -184,7 +208,9 @@ async fn keep_firewall(plan: Plan, metrics: Arc<Metrics>, stop: CancellationToke
 
 /// Proves that callers can be told apart, before anybody is served.
 async fn prove(engine: &Engine, attestor: &KernelAttestor, listeners: &mut [Listener]) -> Result<(), RunError> {
-    let Some(first) = listeners.first_mut() else { return Ok(()) };
+    let Some(first) = listeners.first_mut() else {
+        return Ok(());
+    };
     let [endpoint, _] = ENDPOINTS;
     let mut nonce = String::new();
     for byte in ambient::random::<16>() {
@@ -209,13 +235,13 @@ fn follow_signals(stop: CancellationToken) -> Result<(), RunError> {
     Ok(())
 }
 
-fn start_audit(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-) -> Result<(AuditLog, std::thread::JoinHandle<()>), RunError> {
+fn start_audit(config: &Config, metrics: &Arc<Metrics>) -> Result<(AuditLog, std::thread::JoinHandle<()>), RunError> {
     let sink: Sink = match &config.audit {
         Audit::Stdout => Box::new(io::stdout()),
-        Audit::File(path) => audit::open(path).map_err(|source| RunError::Audit { path: path.clone(), source })?,
+        Audit::File(path) => audit::open(path).map_err(|source| RunError::Audit {
+            path: path.clone(),
+            source,
+        })?,
     };
     let metrics = Arc::clone(metrics);
     AuditLog::start(sink, move || metrics.lose_record()).map_err(RunError::system("start the audit thread"))
@@ -225,10 +251,18 @@ fn start_audit(
 fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let wanted = u64::try_from(CONNECTIONS_MAX).unwrap_or(u64::MAX).saturating_add(FILES_BESIDE);
+    let wanted = u64::try_from(CONNECTIONS_MAX)
+        .unwrap_or(u64::MAX)
+        .saturating_add(FILES_BESIDE);
     let current = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
     if limit.current.is_some_and(|now| now < current)
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit })
+        && let Err(error) = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(current),
+                ..limit
+            },
+        )
     {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }

@@ -82,13 +82,19 @@ impl Tokens {
             return Err(TokenFault::Invalid);
         }
         let bytes = URL_SAFE.decode(text).map_err(|_| TokenFault::Invalid)?;
-        let (signed, mac) = bytes.split_at_checked(HEAD.len() + EXPIRY_BYTES + NONCE_BYTES).ok_or(TokenFault::Invalid)?;
+        let (signed, mac) = bytes
+            .split_at_checked(HEAD.len() + EXPIRY_BYTES + NONCE_BYTES)
+            .ok_or(TokenFault::Invalid)?;
         // The comparison takes the same time whatever the difference.
-        self.authenticate(run, signed).verify_truncated_left(mac).map_err(|_| TokenFault::Invalid)?;
+        self.authenticate(run, signed)
+            .verify_truncated_left(mac)
+            .map_err(|_| TokenFault::Invalid)?;
         if mac.len() != MAC_BYTES {
             return Err(TokenFault::Invalid);
         }
-        let expiry = signed.get(HEAD.len()..HEAD.len() + EXPIRY_BYTES).and_then(|bytes| bytes.try_into().ok());
+        let expiry = signed
+            .get(HEAD.len()..HEAD.len() + EXPIRY_BYTES)
+            .and_then(|bytes| bytes.try_into().ok());
         let expiry = u64::from(expiry.map(u32::from_be_bytes).ok_or(TokenFault::Invalid)?);
         match expiry.checked_sub(now) {
             None | Some(0) => Err(TokenFault::Expired),
@@ -113,7 +119,9 @@ impl Tokens {
 #[must_use]
 pub fn parse_ttl(text: &str) -> Option<u32> {
     let good = (1..=5).contains(&text.len()) && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
-    good.then(|| text.parse().ok()).flatten().filter(|ttl| (1..=TTL_MAX).contains(ttl))
+    good.then(|| text.parse().ok())
+        .flatten()
+        .filter(|ttl| (1..=TTL_MAX).contains(ttl))
 }
 
 #[cfg(test)]
@@ -124,7 +132,11 @@ mod tests {
     use crate::caller::Run;
 
     fn run() -> Run {
-        Run { container_id: "a".repeat(64), started_at: "2026-11-21T10:00:00.5Z".to_owned(), cgroup_id: 4242 }
+        Run {
+            container_id: "a".repeat(64),
+            started_at: "2026-11-21T10:00:00.5Z".to_owned(),
+            cgroup_id: 4242,
+        }
     }
 
     fn tokens() -> Tokens {
@@ -151,10 +163,23 @@ mod tests {
     fn a_token_of_another_run_is_refused() {
         let token = tokens().mint(&run(), 60, 1000, [0; 8]);
         for other in [
-            Run { container_id: "b".repeat(64), ..run() },
-            Run { started_at: "2026-11-21T10:00:00.6Z".to_owned(), ..run() },
-            Run { cgroup_id: 4243, ..run() },
-            Run { container_id: format!("{}2", "a".repeat(64)), started_at: "026-11-21T10:00:00.5Z".to_owned(), ..run() },
+            Run {
+                container_id: "b".repeat(64),
+                ..run()
+            },
+            Run {
+                started_at: "2026-11-21T10:00:00.6Z".to_owned(),
+                ..run()
+            },
+            Run {
+                cgroup_id: 4243,
+                ..run()
+            },
+            Run {
+                container_id: format!("{}2", "a".repeat(64)),
+                started_at: "026-11-21T10:00:00.5Z".to_owned(),
+                ..run()
+            },
         ] {
             assert_eq!(tokens().verify(&other, &token, 1000), Err(TokenFault::Invalid));
         }
@@ -171,7 +196,22 @@ mod tests {
         for (text, expected) in [("1", Some(1)), ("60", Some(60)), ("21600", Some(21_600))] {
             assert_eq!(parse_ttl(text), expected);
         }
-        for text in ["", "0", "-1", "+1", "21601", "99999", "1000000000", "060", "1.5", "1e3", "ten", " 1", "６０", "1,1"] {
+        for text in [
+            "",
+            "0",
+            "-1",
+            "+1",
+            "21601",
+            "99999",
+            "1000000000",
+            "060",
+            "1.5",
+            "1e3",
+            "ten",
+            " 1",
+            "６０",
+            "1,1",
+        ] {
             assert_eq!(parse_ttl(text), None, "{text}");
         }
     }

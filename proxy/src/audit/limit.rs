@@ -42,9 +42,18 @@ impl Limiter {
     pub fn take(&mut self, caller: &str, now: Instant) -> Allowance {
         if !self.buckets.contains_key(caller) {
             self.make_room(now);
-            self.buckets.insert(caller.to_owned(), Bucket { left: BURST, at: now, suppressed: 0 });
+            self.buckets.insert(
+                caller.to_owned(),
+                Bucket {
+                    left: BURST,
+                    at: now,
+                    suppressed: 0,
+                },
+            );
         }
-        let Some(bucket) = self.buckets.get_mut(caller) else { return Allowance::Suppress };
+        let Some(bucket) = self.buckets.get_mut(caller) else {
+            return Allowance::Suppress;
+        };
         let gained = now.saturating_duration_since(bucket.at).as_secs_f64() * RATE;
         bucket.left = (bucket.left + gained).min(BURST);
         bucket.at = now;
@@ -53,7 +62,9 @@ impl Limiter {
             return Allowance::Suppress;
         }
         bucket.left -= 1.0;
-        Allowance::Write { suppressed: std::mem::take(&mut bucket.suppressed) }
+        Allowance::Write {
+            suppressed: std::mem::take(&mut bucket.suppressed),
+        }
     }
 
     /// Forgets callers that are quiet, else the one that is quiet for longest.
@@ -62,9 +73,14 @@ impl Limiter {
             return;
         }
         let full_again = Duration::from_secs_f64(BURST / RATE);
-        self.buckets.retain(|_, bucket| now.saturating_duration_since(bucket.at) < full_again);
+        self.buckets
+            .retain(|_, bucket| now.saturating_duration_since(bucket.at) < full_again);
         if self.buckets.len() >= CALLERS_MAX
-            && let Some(quiet) = self.buckets.iter().min_by_key(|(_, bucket)| bucket.at).map(|(key, _)| key.clone())
+            && let Some(quiet) = self
+                .buckets
+                .iter()
+                .min_by_key(|(_, bucket)| bucket.at)
+                .map(|(key, _)| key.clone())
         {
             self.buckets.remove(&quiet);
         }
@@ -81,7 +97,9 @@ mod tests {
     async fn a_flood_is_cut_and_counted_and_does_not_touch_others() {
         let mut limiter = Limiter::default();
         let now = tokio::time::Instant::now();
-        let written = (0..1000).filter(|_| limiter.take("a", now) != Allowance::Suppress).count();
+        let written = (0..1000)
+            .filter(|_| limiter.take("a", now) != Allowance::Suppress)
+            .count();
         assert_eq!(written, 200);
         assert_eq!(limiter.take("b", now), Allowance::Write { suppressed: 0 });
         let later = now + Duration::from_secs(1);

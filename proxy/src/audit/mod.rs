@@ -116,7 +116,10 @@ mod tests {
 
     #[test]
     fn a_line_end_in_a_value_stays_inside_the_line() {
-        let record = Record { rule: Some("a\r\nb\u{1b}\u{0}"), ..Record::default() };
+        let record = Record {
+            rule: Some("a\r\nb\u{1b}\u{0}"),
+            ..Record::default()
+        };
         assert_eq!(record.line().matches(['\n', '\r', '\u{1b}', '\0']).count(), 1);
     }
 }

@@ -39,13 +39,26 @@ impl AuditLog {
     /// When there is no thread to be had.
     pub fn start(sink: Sink, dropped: impl Fn() + Send + Sync + 'static) -> io::Result<(Self, JoinHandle<()>)> {
         let (lines, receiver) = sync_channel(WAITING_MAX);
-        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || write_lines(&receiver, sink))?;
-        Ok((Self { limiter: Arc::default(), lines, dropped: Arc::new(dropped) }, thread))
+        let thread = std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || write_lines(&receiver, sink))?;
+        Ok((
+            Self {
+                limiter: Arc::default(),
+                lines,
+                dropped: Arc::new(dropped),
+            },
+            thread,
+        ))
     }
 
     /// Records a decision, unless its caller has caused too many. `record` is made only if it is written.
     pub fn record<'r>(&self, caller: &str, record: impl FnOnce() -> Record<'r>) {
-        let allowance = self.limiter.lock().unwrap_or_else(PoisonError::into_inner).take(caller, Instant::now());
+        let allowance = self
+            .limiter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(caller, Instant::now());
         match allowance {
             Allowance::Suppress => {}
             Allowance::Write { suppressed } => {

@@ -50,7 +50,11 @@ pub(super) struct Source<'t> {
 
 impl<'t> Source<'t> {
     pub(super) fn new(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, faults: RefCell::default() }
+        Self {
+            file,
+            text,
+            faults: RefCell::default(),
+        }
     }
 
     pub(super) fn fault(
@@ -75,7 +79,11 @@ impl<'t> Source<'t> {
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Faults> {
         let mut faults = self.faults.into_inner();
         // What stands on a line that is not TOML was only guessed; the syntax is what is wrong there.
-        let broken: Vec<usize> = faults.iter().filter(|fault| fault.field.is_empty()).map(|fault| fault.line).collect();
+        let broken: Vec<usize> = faults
+            .iter()
+            .filter(|fault| fault.field.is_empty())
+            .map(|fault| fault.line)
+            .collect();
         faults.retain(|fault| fault.field.is_empty() || !broken.contains(&fault.line));
         match value {
             Some(value) if faults.is_empty() => Ok(value),

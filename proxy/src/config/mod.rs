@@ -80,15 +80,21 @@ impl Config {
             ));
         }
         if !self.imds.require_token {
-            warnings.push("imds.require_token is false: a request forged through a job's own server (SSRF) gets credentials".to_owned());
+            warnings.push(
+                "imds.require_token is false: a request forged through a job's own server (SSRF) gets credentials"
+                    .to_owned(),
+            );
         }
         if !self.firewall.manage {
             warnings.push(
-                "firewall.manage is false: nothing here keeps jobs from the real endpoint; see `firewall plan`".to_owned(),
+                "firewall.manage is false: nothing here keeps jobs from the real endpoint; see `firewall plan`"
+                    .to_owned(),
             );
         }
         if !self.attestation.self_test {
-            warnings.push("attestation.self_test is false: start-up does not prove that callers can be told apart".to_owned());
+            warnings.push(
+                "attestation.self_test is false: start-up does not prove that callers can be told apart".to_owned(),
+            );
         }
         if self.rules.is_empty() {
             warnings.push("there is no rule: every container is refused".to_owned());
@@ -182,7 +188,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Build, Self::Predefined, Self::Service, Self::Wait, Self::CacheInit];
+    pub const ALL: [Self; 5] = [
+        Self::Build,
+        Self::Predefined,
+        Self::Service,
+        Self::Wait,
+        Self::CacheInit,
+    ];
 
     /// The runner's word.
     #[must_use]

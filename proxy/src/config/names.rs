@@ -109,7 +109,12 @@ impl Account {
     /// # Errors
     /// Unless the text is twelve digits.
     pub fn parse(text: &str) -> Result<Self, NameFault> {
-        check(text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()), text, NameFault::Account).map(Self)
+        check(
+            text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()),
+            text,
+            NameFault::Account,
+        )
+        .map(Self)
     }
 }
 
@@ -120,15 +125,27 @@ impl Region {
         let words: Vec<&str> = text.split('-').collect();
         let good = words.len() >= 3
             && text.len() <= 32
-            && words.iter().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
-            && words.last().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+            && words
+                .iter()
+                .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+            && words
+                .last()
+                .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
         check(good, text, NameFault::Region).map(Self)
     }
 }
 
 impl Partition {
-    const KNOWN: [&str; 8] =
-        ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
+    const KNOWN: [&str; 8] = [
+        "aws",
+        "aws-cn",
+        "aws-us-gov",
+        "aws-iso",
+        "aws-iso-b",
+        "aws-iso-e",
+        "aws-iso-f",
+        "aws-eusc",
+    ];
 
     /// # Errors
     /// Unless AWS has a partition of that name.
@@ -152,7 +169,9 @@ impl Runner {
     pub fn parse(text: &str) -> Result<Self, NameFault> {
         let good = !text.is_empty()
             && text.len() <= Self::MAX
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
         check(good, text, NameFault::Runner).map(Self)
     }
 }
@@ -173,7 +192,9 @@ impl Host {
                     && label.len() <= 63
                     && !label.starts_with('-')
                     && !label.ends_with('-')
-                    && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                    && label
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             });
         check(host_is_good && port_is_good, text, NameFault::Host).map(Self)
     }
@@ -203,8 +224,8 @@ impl ExternalId {
     /// # Errors
     /// Unless STS takes the text as an external id.
     pub fn parse(text: &str) -> Result<Self, NameFault> {
-        let good = (2..=1224).contains(&text.len())
-            && text.bytes().all(|b| is_role_character(b) || matches!(b, b':' | b'/'));
+        let good =
+            (2..=1224).contains(&text.len()) && text.bytes().all(|b| is_role_character(b) || matches!(b, b':' | b'/'));
         check(good, text, NameFault::ExternalId).map(Self)
     }
 }

@@ -12,7 +12,8 @@ use super::{
     Listen, MetricsAddress, Partition, Ref, Region, Role, Rule, Runner,
 };
 
-const METRICS_REMEDY: &str = "write unix:/absolute/path or a loopback address such as 127.0.0.1:9090; a job must never reach it";
+const METRICS_REMEDY: &str =
+    "write unix:/absolute/path or a loopback address such as 127.0.0.1:9090; a job must never reach it";
 
 pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<Config, Faults> {
     let source = Source::new(file, text);
@@ -46,14 +47,22 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
 }
 
 fn stand_in() -> Option<Home> {
-    Account::parse("000000000000").ok().map(|account| Home { partition: Partition::default(), account })
+    Account::parse("000000000000").ok().map(|account| Home {
+        partition: Partition::default(),
+        account,
+    })
 }
 
 fn read_listen(mut fields: Fields<'_, '_>) -> Listen {
     let port = fields.number("port", 0..65536, 8000);
-    let metrics = fields.parse("metrics", parse_metrics, METRICS_REMEDY).map(|found| found.value);
+    let metrics = fields
+        .parse("metrics", parse_metrics, METRICS_REMEDY)
+        .map(|found| found.value);
     fields.close();
-    Listen { port: u16::try_from(port).unwrap_or_default(), metrics }
+    Listen {
+        port: u16::try_from(port).unwrap_or_default(),
+        metrics,
+    }
 }
 
 fn parse_metrics(text: &str) -> Result<MetricsAddress, &'static str> {
@@ -79,7 +88,11 @@ fn read_engine(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<
     } else {
         drop(fields.parse("socket", parse_socket, remedy));
         let from_environment = environment.docker_host.as_deref().map(parse_socket);
-        Some(from_environment.and_then(Result::ok).unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()))
+        Some(
+            from_environment
+                .and_then(Result::ok)
+                .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()),
+        )
     };
     fields.close();
     socket.map(|socket| Engine { socket })
@@ -87,13 +100,25 @@ fn read_engine(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<
 
 fn parse_socket(text: &str) -> Result<String, &'static str> {
     let path = text.strip_prefix("unix://").ok_or("not a unix:// address")?;
-    if Path::new(path).is_absolute() { Ok(text.to_owned()) } else { Err("the path is not absolute") }
+    if Path::new(path).is_absolute() {
+        Ok(text.to_owned())
+    } else {
+        Err("the path is not absolute")
+    }
 }
 
 fn read_aws(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<Aws> {
-    let account = fields.require("account", Account::parse, "write the 12 digits of the account whose roles jobs get");
+    let account = fields.require(
+        "account",
+        Account::parse,
+        "write the 12 digits of the account whose roles jobs get",
+    );
     let partition = fields
-        .parse("partition", Partition::parse, "write the partition of the account; aws if unsure")
+        .parse(
+            "partition",
+            Partition::parse,
+            "write the partition of the account; aws if unsure",
+        )
         .map_or_else(Partition::default, |found| found.value);
     let region_remedy = "write the region of this host, such as eu-central-1";
     let region = match &environment.region {
@@ -106,12 +131,21 @@ fn read_aws(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<Aws
         }
         Some(_) | None => fields.require("region", Region::parse, region_remedy),
     };
-    let stated = fields.parse("sts_endpoint", parse_endpoint, "write http://HOST:PORT or https://HOST, or leave it out");
-    let sts_endpoint = stated.map(|found| found.value).or_else(|| environment.sts_endpoint.clone());
+    let stated = fields.parse(
+        "sts_endpoint",
+        parse_endpoint,
+        "write http://HOST:PORT or https://HOST, or leave it out",
+    );
+    let sts_endpoint = stated
+        .map(|found| found.value)
+        .or_else(|| environment.sts_endpoint.clone());
     let session_seconds = fields.number("session_seconds", 900..43201, 3600);
     fields.close();
     Some(Aws {
-        home: Home { partition, account: account? },
+        home: Home {
+            partition,
+            account: account?,
+        },
         region: region?,
         sts_endpoint,
         session_seconds: u32::try_from(session_seconds).ok()?,
@@ -165,18 +199,26 @@ fn read_rules(source: &Source<'_>, tables: Vec<Fields<'_, '_>>, home: Option<&Ho
     let mut rules: Vec<(Rule, std::ops::Range<usize>, String)> = Vec::new();
     for fields in tables {
         let (at, path) = (fields.place(), fields.path().to_owned());
-        let Some(rule) = home.and_then(|home| read_rule(source, fields, home)) else { continue };
+        let Some(rule) = home.and_then(|home| read_rule(source, fields, home)) else {
+            continue;
+        };
         for (earlier, _, earlier_path) in &rules {
             if earlier.name == rule.name {
                 let problem = format!("{earlier_path} is called {:?} too", rule.name);
-                source.fault(at.clone(), format!("{path}.name"), problem, "give each rule a name of its own");
+                source.fault(
+                    at.clone(),
+                    format!("{path}.name"),
+                    problem,
+                    "give each rule a name of its own",
+                );
             }
             if rule.overlaps(earlier) && !rule.has_outcome_of(earlier) {
                 let problem = format!(
                     "one container can match this rule and {earlier_path} ({:?}), which give it different roles",
                     earlier.name
                 );
-                let remedy = "narrow one of them by project, kind, ref or image, or merge them into one rule with `selectable`";
+                let remedy =
+                    "narrow one of them by project, kind, ref or image, or merge them into one rule with `selectable`";
                 source.fault(at.clone(), path.clone(), problem, remedy);
             }
         }
@@ -187,11 +229,26 @@ fn read_rules(source: &Source<'_>, tables: Vec<Fields<'_, '_>>, home: Option<&Ho
 
 fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home) -> Option<Rule> {
     let role_remedy = "write a name, /path/name or the ARN of a role of aws.account";
-    let name = fields.require("name", parse_name, "give the rule a name of 1 to 64 letters, digits, _, - and .");
-    let runner = fields.require("runner", Runner::parse, "write the runner's short token, as its jobs' logs show it");
-    let gitlab = fields.require("gitlab", Host::parse, "write the GitLab server's host as job URLs show it");
+    let name = fields.require(
+        "name",
+        parse_name,
+        "give the rule a name of 1 to 64 letters, digits, _, - and .",
+    );
+    let runner = fields.require(
+        "runner",
+        Runner::parse,
+        "write the runner's short token, as its jobs' logs show it",
+    );
+    let gitlab = fields.require(
+        "gitlab",
+        Host::parse,
+        "write the GitLab server's host as job URLs show it",
+    );
     if !fields.is_present("project") {
-        fields.missing("project", "write the project's id, or a list of ids; a ref alone never grants");
+        fields.missing(
+            "project",
+            "write the project's id, or a list of ids; a ref alone never grants",
+        );
     }
     let projects = fields.numbers("project");
     let kinds_are_stated = fields.is_present("kind");
@@ -200,20 +257,37 @@ fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home) -> Op
         |text| Kind::parse(text).ok_or("not a kind of container"),
         "write build, predefined, service, wait or cache-init",
     );
-    let refs = fields.parse_all("ref", Ref::parse, "write the ref as the label job.ref has it, such as main");
-    let images = fields.parse_all("image", Image::parse, "write the image's id or digest; a name proves nothing");
+    let refs = fields.parse_all(
+        "ref",
+        Ref::parse,
+        "write the ref as the label job.ref has it, such as main",
+    );
+    let images = fields.parse_all(
+        "image",
+        Image::parse,
+        "write the image's id or digest; a name proves nothing",
+    );
     let role_is_stated = fields.is_present("role") || fields.is_present("selectable");
     let parse_role = |text: &str| Role::parse(text, home);
     let role = fields.parse("role", parse_role, role_remedy).map(|found| found.value);
     let selectable = fields.parse_all("selectable", parse_role, role_remedy);
-    let external_id = fields.parse("external_id", ExternalId::parse, "write what the role's trust policy asks for");
+    let external_id = fields.parse(
+        "external_id",
+        ExternalId::parse,
+        "write what the role's trust policy asks for",
+    );
     if !role_is_stated {
         fields.missing("role", "name at least one of role and selectable");
     }
     for found in &selectable {
         if Some(&found.value) == role.as_ref() {
             let remedy = "remove it; `role` can always be selected";
-            source.fault(found.at.clone(), found.field.clone(), format!("{} is the rule's role already", found.value), remedy);
+            source.fault(
+                found.at.clone(),
+                found.field.clone(),
+                format!("{} is the rule's role already", found.value),
+                remedy,
+            );
         }
     }
     fields.close();
@@ -237,6 +311,8 @@ fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home) -> Op
 
 fn parse_name(text: &str) -> Result<String, &'static str> {
     let good = (1..=64).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
     if good { Ok(text.to_owned()) } else { Err("not a name") }
 }

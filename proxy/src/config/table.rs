@@ -28,7 +28,13 @@ pub(super) struct Fields<'s, 'i> {
 
 impl<'s, 'i> Fields<'s, 'i> {
     pub(super) fn new(source: &'s Source<'s>, path: &str, at: Range<usize>, table: Option<&'s DeTable<'i>>) -> Self {
-        Self { source, path: path.to_owned(), at, table, asked: Vec::new() }
+        Self {
+            source,
+            path: path.to_owned(),
+            at,
+            table,
+            asked: Vec::new(),
+        }
     }
 
     pub(super) fn place(&self) -> Range<usize> {
@@ -40,17 +46,25 @@ impl<'s, 'i> Fields<'s, 'i> {
     }
 
     fn field(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
+        }
     }
 
     fn take(&mut self, name: &'static str) -> Option<&'s Spanned<DeValue<'i>>> {
         self.asked.push(name);
-        self.table?.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)
+        self.table?
+            .iter()
+            .find(|(key, _)| key.get_ref() == name)
+            .map(|(_, value)| value)
     }
 
     fn wrong_type(&self, name: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
         let problem = format!("expected {expected}, found {}", value.get_ref().type_str());
-        self.source.fault(value.span(), self.field(name), problem, format!("write {expected}"));
+        self.source
+            .fault(value.span(), self.field(name), problem, format!("write {expected}"));
     }
 
     /// A table of its own, empty when it is absent.
@@ -60,12 +74,19 @@ impl<'s, 'i> Fields<'s, 'i> {
         if let (Some(value), None) = (value, table) {
             self.wrong_type(name, value, "a table");
         }
-        Fields::new(self.source, &self.field(name), value.map_or(self.at.clone(), Spanned::span), table)
+        Fields::new(
+            self.source,
+            &self.field(name),
+            value.map_or(self.at.clone(), Spanned::span),
+            table,
+        )
     }
 
     /// An array of tables.
     pub(super) fn tables(&mut self, name: &'static str) -> Vec<Fields<'s, 'i>> {
-        let Some(value) = self.take(name) else { return Vec::new() };
+        let Some(value) = self.take(name) else {
+            return Vec::new();
+        };
         let Some(array) = value.get_ref().as_array() else {
             self.wrong_type(name, value, "an array of tables");
             return Vec::new();
@@ -136,7 +157,8 @@ impl<'s, 'i> Fields<'s, 'i> {
     }
 
     pub(super) fn missing(&self, name: &str, remedy: &str) {
-        self.source.fault(self.at.clone(), self.field(name), "is missing", remedy);
+        self.source
+            .fault(self.at.clone(), self.field(name), "is missing", remedy);
     }
 
     fn parse_value<T, E: Display>(
@@ -151,9 +173,14 @@ impl<'s, 'i> Fields<'s, 'i> {
             return None;
         };
         match parse(text) {
-            Ok(parsed) => Some(Found { value: parsed, at: value.span(), field: self.field(name) }),
+            Ok(parsed) => Some(Found {
+                value: parsed,
+                at: value.span(),
+                field: self.field(name),
+            }),
             Err(fault) => {
-                self.source.fault(value.span(), self.field(name), format!("{text:?}: {fault}"), remedy);
+                self.source
+                    .fault(value.span(), self.field(name), format!("{text:?}: {fault}"), remedy);
                 None
             }
         }
@@ -166,24 +193,32 @@ impl<'s, 'i> Fields<'s, 'i> {
         parse: impl Fn(&str) -> Result<T, E>,
         remedy: &str,
     ) -> Vec<Found<T>> {
-        let Some(value) = self.take(name) else { return Vec::new() };
+        let Some(value) = self.take(name) else {
+            return Vec::new();
+        };
         match value.get_ref().as_array() {
             None => self.parse_value(name, value, &parse, remedy).into_iter().collect(),
             Some(array) => {
                 self.refuse_empty(name, value, array);
-                array.iter().filter_map(|item| self.parse_value(name, item, &parse, remedy)).collect()
+                array
+                    .iter()
+                    .filter_map(|item| self.parse_value(name, item, &parse, remedy))
+                    .collect()
             }
         }
     }
 
     /// One positive number or a list of them; absent is empty.
     pub(super) fn numbers(&mut self, name: &'static str) -> Vec<u64> {
-        let Some(value) = self.take(name) else { return Vec::new() };
+        let Some(value) = self.take(name) else {
+            return Vec::new();
+        };
         let one = |item: &Spanned<DeValue<'_>>| {
             let number = integer(item).filter(|number| *number > 0);
             if number.is_none() && item.get_ref().is_integer() {
                 let problem = format!("{} is not a positive number", written(item));
-                self.source.fault(item.span(), self.field(name), problem, "write a positive number");
+                self.source
+                    .fault(item.span(), self.field(name), problem, "write a positive number");
             } else if number.is_none() {
                 self.wrong_type(name, item, "a positive number");
             }
@@ -201,7 +236,8 @@ impl<'s, 'i> Fields<'s, 'i> {
     fn refuse_empty(&self, name: &str, value: &Spanned<DeValue<'_>>, array: &DeArray<'_>) {
         if array.is_empty() {
             let remedy = "leave the field out, or name at least one";
-            self.source.fault(value.span(), self.field(name), "an empty list matches nothing", remedy);
+            self.source
+                .fault(value.span(), self.field(name), "an empty list matches nothing", remedy);
         }
     }
 
@@ -214,7 +250,8 @@ impl<'s, 'i> Fields<'s, 'i> {
         for (key, _) in self.table.into_iter().flat_map(DeTable::iter) {
             if !self.asked.contains(&key.get_ref().as_ref()) {
                 let remedy = format!("remove it; known here: {}", self.asked.join(", "));
-                self.source.fault(key.span(), self.field(key.get_ref()), "is not a known key", remedy);
+                self.source
+                    .fault(key.span(), self.field(key.get_ref()), "is not a known key", remedy);
             }
         }
     }
@@ -226,5 +263,8 @@ fn integer(value: &Spanned<DeValue<'_>>) -> Option<u64> {
 }
 
 fn written(value: &Spanned<DeValue<'_>>) -> String {
-    value.get_ref().as_integer().map_or_else(String::new, ToString::to_string)
+    value
+        .get_ref()
+        .as_integer()
+        .map_or_else(String::new, ToString::to_string)
 }

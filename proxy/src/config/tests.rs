@@ -48,12 +48,18 @@ external_id = "ab"
 "#,
     )
     .unwrap();
-    assert_eq!(config.listen.metrics, Some(MetricsAddress::Unix("/run/metadata-proxy/metrics.sock".into())));
+    assert_eq!(
+        config.listen.metrics,
+        Some(MetricsAddress::Unix("/run/metadata-proxy/metrics.sock".into()))
+    );
     assert_eq!(config.audit, Audit::Stdout);
     let rule = &config.rules[0];
     assert_eq!(rule.projects, [20, 21].into());
     assert_eq!(rule.kinds, [Kind::Build, Kind::Predefined].into());
-    assert_eq!(rule.role.as_ref().unwrap().arn(), "arn:aws:iam::123456789012:role/deploy");
+    assert_eq!(
+        rule.role.as_ref().unwrap().arn(),
+        "arn:aws:iam::123456789012:role/deploy"
+    );
     assert_eq!(config.warnings(), Vec::<String>::new());
 }
 
@@ -161,7 +167,9 @@ selectable = ["ok", "a/b", "*"]
 
 #[test]
 fn rules_that_contradict_each_other_are_refused() {
-    let other = RULE.replace("name = \"deploy\"", "name = \"other\"").replace("role = \"deploy\"", "role = \"other\"");
+    let other = RULE
+        .replace("name = \"deploy\"", "name = \"other\"")
+        .replace("role = \"deploy\"", "role = \"other\"");
     insta::assert_snapshot!(faults(&format!("{HEADER}{RULE}{other}{other}")), @r###"
         metadata-proxy.toml:16: rule[1]: one container can match this rule and rule[0] ("deploy"), which give it different roles
           remedy: narrow one of them by project, kind, ref or image, or merge them into one rule with `selectable`
@@ -177,20 +185,45 @@ fn rules_that_cannot_meet_or_agree_are_accepted() {
     let other = RULE.replace("name = \"deploy\"", "name = \"other\"");
     assert!(read(&format!("{HEADER}{RULE}{other}")).is_ok());
     let differs = other.replace("role = \"deploy\"", "role = \"other\"");
-    for (one, two) in [("kind = \"build\"", "kind = \"service\""), ("ref = \"main\"", "ref = \"dev\"")] {
-        assert!(read(&format!("{HEADER}{RULE}{one}\n{differs}{two}\n")).is_ok(), "{one} {two}");
+    for (one, two) in [
+        ("kind = \"build\"", "kind = \"service\""),
+        ("ref = \"main\"", "ref = \"dev\""),
+    ] {
+        assert!(
+            read(&format!("{HEADER}{RULE}{one}\n{differs}{two}\n")).is_ok(),
+            "{one} {two}"
+        );
     }
-    assert!(read(&format!("{HEADER}{RULE}{}", differs.replace("project = 20", "project = 21"))).is_ok());
-    assert!(read(&format!("{HEADER}{RULE}{}", differs.replace("gitlab.example.com", "gitlab.com"))).is_ok());
+    assert!(
+        read(&format!(
+            "{HEADER}{RULE}{}",
+            differs.replace("project = 20", "project = 21")
+        ))
+        .is_ok()
+    );
+    assert!(
+        read(&format!(
+            "{HEADER}{RULE}{}",
+            differs.replace("gitlab.example.com", "gitlab.com")
+        ))
+        .is_ok()
+    );
 }
 
 #[test]
 fn a_rule_needs_runner_gitlab_project_and_a_role() {
-    for line in ["runner = \"Ab3dEf9_x\"\n", "gitlab = \"gitlab.example.com\"\n", "project = 20\n", "name = \"deploy\"\n"] {
+    for line in [
+        "runner = \"Ab3dEf9_x\"\n",
+        "gitlab = \"gitlab.example.com\"\n",
+        "project = 20\n",
+        "name = \"deploy\"\n",
+    ] {
         let text = format!("{HEADER}{}", RULE.replace(line, "ref = \"main\"\n"));
         assert!(faults(&text).contains("is missing"), "{line}");
     }
-    let bare = RULE.replace("role = \"deploy\"\n", "").replace("selectable = [\"/team/deploy\", \"deploy-eu\"]\n", "");
+    let bare = RULE
+        .replace("role = \"deploy\"\n", "")
+        .replace("selectable = [\"/team/deploy\", \"deploy-eu\"]\n", "");
     assert!(faults(&format!("{HEADER}{bare}")).contains("rule[0].role: is missing"));
     let repeated = RULE.replace("\"/team/deploy\", ", "\"deploy\", ");
     assert!(faults(&format!("{HEADER}{repeated}")).contains("is the rule's role already"));
@@ -199,11 +232,25 @@ fn a_rule_needs_runner_gitlab_project_and_a_role() {
 
 #[test]
 fn metrics_stay_away_from_jobs() {
-    for good in ["unix:/run/m.sock", "unix:///run/m.sock", "127.0.0.1:9090", "[::1]:9090", "127.0.0.1:0"] {
+    for good in [
+        "unix:/run/m.sock",
+        "unix:///run/m.sock",
+        "127.0.0.1:9090",
+        "[::1]:9090",
+        "127.0.0.1:0",
+    ] {
         let text = HEADER.replace("port = 0", &format!("port = 0\nmetrics = \"{good}\""));
         assert!(read(&text).is_ok(), "{good}");
     }
-    for bad in ["0.0.0.0:9090", "[::]:9090", "172.17.0.1:9090", "localhost:9090", "unix:m.sock", "9090", ""] {
+    for bad in [
+        "0.0.0.0:9090",
+        "[::]:9090",
+        "172.17.0.1:9090",
+        "localhost:9090",
+        "unix:m.sock",
+        "9090",
+        "",
+    ] {
         let text = HEADER.replace("port = 0", &format!("port = 0\nmetrics = \"{bad}\""));
         assert!(faults(&text).contains("listen.metrics"), "{bad}");
     }
@@ -219,6 +266,9 @@ fn broken_toml_is_a_fault_with_a_line() {
 
 #[test]
 fn what_is_unwise_is_said() {
-    let text = format!("{}session_seconds = 7200\n[imds]\nrequire_token = false\n[firewall]\nmanage = false\n[attestation]\nself_test = false\n", HEADER);
+    let text = format!(
+        "{}session_seconds = 7200\n[imds]\nrequire_token = false\n[firewall]\nmanage = false\n[attestation]\nself_test = false\n",
+        HEADER
+    );
     assert_eq!(read(&text).unwrap().warnings().len(), 5);
 }

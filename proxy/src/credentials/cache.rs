@@ -85,7 +85,10 @@ struct Slot {
 enum Look {
     Serve(Arc<Issued>),
     Refuse(Failure),
-    Wait { flight: watch::Receiver<Option<Outcome>>, old: Option<Arc<Issued>> },
+    Wait {
+        flight: watch::Receiver<Option<Outcome>>,
+        old: Option<Arc<Issued>>,
+    },
 }
 
 impl<S: AssumeRole> Cache<S> {
@@ -93,7 +96,14 @@ impl<S: AssumeRole> Cache<S> {
     #[must_use]
     pub fn new(sts: S, clock: SharedTimeSource, seed: u64, observer: Arc<dyn Observe>) -> Self {
         let calls = Semaphore::new(CALLS_MAX);
-        Self(Arc::new(Shared { sts, clock, observer, slots: Mutex::default(), calls, seed }))
+        Self(Arc::new(Shared {
+            sts,
+            clock,
+            observer,
+            slots: Mutex::default(),
+            calls,
+            seed,
+        }))
     }
 
     /// Gives credentials that are valid now.
@@ -138,13 +148,26 @@ impl<S: AssumeRole> Cache<S> {
             if slots.len() >= KEYS_MAX && !make_room(&mut slots, now, instant) {
                 return Look::Refuse(Failure::Full);
             }
-            slots.insert(Arc::clone(key), Slot { issued: None, failed: None, flight: None, used: instant });
+            slots.insert(
+                Arc::clone(key),
+                Slot {
+                    issued: None,
+                    failed: None,
+                    flight: None,
+                    used: instant,
+                },
+            );
         }
-        let Some(slot) = slots.get_mut(key) else { return Look::Refuse(Failure::Full) };
+        let Some(slot) = slots.get_mut(key) else {
+            return Look::Refuse(Failure::Full);
+        };
         slot.used = instant;
         slot.issued = slot.issued.take().filter(|issued| issued.expires() > now);
         slot.failed = slot.failed.filter(|(_, until)| *until > instant);
-        let age = slot.issued.as_ref().map_or(Age::Late, |issued| self.age(key, issued, now));
+        let age = slot
+            .issued
+            .as_ref()
+            .map_or(Age::Late, |issued| self.age(key, issued, now));
         match (age, &slot.issued, slot.failed) {
             (Age::Fresh, Some(issued), _) | (Age::Ahead | Age::Late, Some(issued), Some(_)) => {
                 Look::Serve(Arc::clone(issued))
@@ -159,7 +182,10 @@ impl<S: AssumeRole> Cache<S> {
             (_, None, Some((failure, _))) => Look::Refuse(failure),
             (Age::Late, _, None) | (_, None, None) => {
                 let flight = slot.flight.get_or_insert_with(|| self.launch(key)).clone();
-                Look::Wait { flight, old: slot.issued.clone() }
+                Look::Wait {
+                    flight,
+                    old: slot.issued.clone(),
+                }
             }
         }
     }
@@ -194,9 +220,16 @@ impl<S: AssumeRole> Cache<S> {
         let (cache, key) = (self.clone(), Arc::clone(key));
         tokio::spawn(async move {
             // Whatever happens to the call, even a panic, the slot must not stay in flight.
-            let landing = Landing { cache: cache.clone(), key: Arc::clone(&key) };
-            let outcome = timeout(FLIGHT, cache.call(&key)).await.unwrap_or(Err(Failure::TimedOut));
-            cache.0.observer.observe(CacheEvent::Call(outcome.as_ref().map(|_| ()).map_err(|failure| *failure)));
+            let landing = Landing {
+                cache: cache.clone(),
+                key: Arc::clone(&key),
+            };
+            let outcome = timeout(FLIGHT, cache.call(&key))
+                .await
+                .unwrap_or(Err(Failure::TimedOut));
+            cache.0.observer.observe(CacheEvent::Call(
+                outcome.as_ref().map(|_| ()).map_err(|failure| *failure),
+            ));
             cache.land(&key, &outcome);
             drop(landing);
             sender.send_replace(Some(outcome));
@@ -271,6 +304,8 @@ fn make_room(slots: &mut HashMap<Arc<Key>, Slot>, now: SystemTime, instant: Inst
         return true;
     }
     let idle = slots.iter().filter(|(_, slot)| slot.flight.is_none());
-    let Some(oldest) = idle.min_by_key(|(_, slot)| slot.used).map(|(key, _)| Arc::clone(key)) else { return false };
+    let Some(oldest) = idle.min_by_key(|(_, slot)| slot.used).map(|(key, _)| Arc::clone(key)) else {
+        return false;
+    };
     slots.remove(&oldest).is_some()
 }

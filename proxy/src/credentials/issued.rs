@@ -32,10 +32,17 @@ impl Issued {
     /// # Errors
     /// When it is of another role or session, has expired, or holds what no credential holds.
     pub fn check(key: &Key, assumed: &Assumed, now: SystemTime) -> Result<Self, Failure> {
-        let fields = [&*assumed.access_key_id, assumed.secret_access_key.reveal(), assumed.session_token.reveal()];
+        let fields = [
+            &*assumed.access_key_id,
+            assumed.secret_access_key.reveal(),
+            assumed.session_token.reveal(),
+        ];
         // STS uses base64 and nothing else, so that no value needs escaping in JSON.
         let plain = |text: &str| {
-            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'_' | b'-'))
+            !text.is_empty()
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'_' | b'-'))
         };
         let is_ours = assumed.assumed_role_arn == expected_arn(key) && fields.into_iter().all(plain);
         if !is_ours || assumed.expires <= now {
@@ -50,7 +57,11 @@ impl Issued {
              \"AccessKeyId\" : \"{access_key_id}\",\n  \"SecretAccessKey\" : \"{secret_access_key}\",\n  \
              \"Token\" : \"{token}\",\n  \"Expiration\" : \"{expiration}\"\n}}"
         );
-        Ok(Self { document: Zeroizing::new(document), issued: now, expires: assumed.expires })
+        Ok(Self {
+            document: Zeroizing::new(document),
+            issued: now,
+            expires: assumed.expires,
+        })
     }
 
     /// The document, for the one place that sends it.
@@ -74,7 +85,13 @@ impl Issued {
 
 /// `arn:PARTITION:sts::ACCOUNT:assumed-role/NAME/SESSION`: STS drops the role's path.
 fn expected_arn(key: &Key) -> String {
-    let home = key.role.arn().split(":role/").next().unwrap_or_default().replacen(":iam:", ":sts:", 1);
+    let home = key
+        .role
+        .arn()
+        .split(":role/")
+        .next()
+        .unwrap_or_default()
+        .replacen(":iam:", ":sts:", 1);
     format!("{home}:assumed-role/{}/{}", key.role.name(), key.session_name)
 }
 

@@ -47,14 +47,21 @@ impl Sts {
     /// Never with the endpoint that is built in.
     pub fn new(aws: &Aws, clock: &SharedTimeSource) -> Result<Self, NoClient> {
         let sleep = SharedAsyncSleep::new(TokioSleep::new());
-        let provider_config =
-            ProviderConfig::empty().with_time_source(clock.clone()).with_sleep_impl(sleep.clone()).with_region(None);
+        let provider_config = ProviderConfig::empty()
+            .with_time_source(clock.clone())
+            .with_sleep_impl(sleep.clone())
+            .with_region(None);
         let imds = imds::Client::builder()
             .configure(&provider_config)
             .endpoint(IMDS)
-            .map_err(|_| NoClient { endpoint: IMDS.to_owned() })?
+            .map_err(|_| NoClient {
+                endpoint: IMDS.to_owned(),
+            })?
             .build();
-        let base = ImdsCredentialsProvider::builder().configure(&provider_config).imds_client(imds).build();
+        let base = ImdsCredentialsProvider::builder()
+            .configure(&provider_config)
+            .imds_client(imds)
+            .build();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
             .operation_attempt_timeout(ATTEMPT)
@@ -71,7 +78,9 @@ impl Sts {
         if let Some(endpoint) = &aws.sts_endpoint {
             config = config.endpoint_url(endpoint);
         }
-        Ok(Self { client: aws_sdk_sts::Client::from_conf(config.build()) })
+        Ok(Self {
+            client: aws_sdk_sts::Client::from_conf(config.build()),
+        })
     }
 }
 
@@ -80,7 +89,13 @@ impl AssumeRole for Sts {
         let seconds = i32::try_from(key.duration_seconds).map_err(|_| Failure::Rejected)?;
         let mut tags = Vec::new();
         for (name, value) in &key.tags {
-            tags.push(Tag::builder().key(name).value(value).build().map_err(|_| Failure::Rejected)?);
+            tags.push(
+                Tag::builder()
+                    .key(name)
+                    .value(value)
+                    .build()
+                    .map_err(|_| Failure::Rejected)?,
+            );
         }
         let call = self
             .client

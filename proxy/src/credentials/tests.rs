@@ -26,7 +26,10 @@ fn world() -> World {
 }
 
 fn key(role: &str, session: &str) -> Arc<Key> {
-    let home = Home { partition: Partition::default(), account: Account::parse("123456789012").unwrap() };
+    let home = Home {
+        partition: Partition::default(),
+        account: Account::parse("123456789012").unwrap(),
+    };
     Arc::new(Key {
         role: Role::parse(role, &home).unwrap(),
         external_id: None,
@@ -101,12 +104,30 @@ async fn whatever_differs_in_the_key_differs_in_the_credentials() {
     let base = deploy();
     let variants = [
         Key::clone(&base),
-        Key { external_id: Some(ExternalId::parse("x1").unwrap()), ..Key::clone(&base) },
-        Key { external_id: Some(ExternalId::parse("x2").unwrap()), ..Key::clone(&base) },
-        Key { session_name: "20-303-Ab3dEf9_x".to_owned(), ..Key::clone(&base) },
-        Key { policy: Some("{}".to_owned()), ..Key::clone(&base) },
-        Key { tags: vec![("a".to_owned(), "b".to_owned())], ..Key::clone(&base) },
-        Key { duration_seconds: 900, ..Key::clone(&base) },
+        Key {
+            external_id: Some(ExternalId::parse("x1").unwrap()),
+            ..Key::clone(&base)
+        },
+        Key {
+            external_id: Some(ExternalId::parse("x2").unwrap()),
+            ..Key::clone(&base)
+        },
+        Key {
+            session_name: "20-303-Ab3dEf9_x".to_owned(),
+            ..Key::clone(&base)
+        },
+        Key {
+            policy: Some("{}".to_owned()),
+            ..Key::clone(&base)
+        },
+        Key {
+            tags: vec![("a".to_owned(), "b".to_owned())],
+            ..Key::clone(&base)
+        },
+        Key {
+            duration_seconds: 900,
+            ..Key::clone(&base)
+        },
         Key::clone(&key("/team/deploy", "20-302-Ab3dEf9_x")),
     ];
     for variant in &variants {
@@ -243,7 +264,10 @@ fn nothing_secret_can_be_printed() {
         expires: PausedClock::epoch() + Duration::from_hours(1),
     };
     let issued = Issued::check(&key, &assumed, PausedClock::epoch()).unwrap();
-    let printed = format!("{assumed:?} {issued:?} {} {:?}", assumed.session_token, assumed.session_token);
+    let printed = format!(
+        "{assumed:?} {issued:?} {} {:?}",
+        assumed.session_token, assumed.session_token
+    );
     assert!(!printed.contains("hidden"), "{printed}");
     assert!(issued.reveal_document().contains("hidden1"));
 }

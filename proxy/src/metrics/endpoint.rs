@@ -47,19 +47,32 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<String, BindFault> {
     let router = Router::new()
-        .route("/metrics", get(move || async move { ([(CONTENT_TYPE, CONTENT)], metrics.text()) }))
+        .route(
+            "/metrics",
+            get(move || async move { ([(CONTENT_TYPE, CONTENT)], metrics.text()) }),
+        )
         .route("/healthz", get(|| async { "ok\n" }));
     match address {
         MetricsAddress::Unix(path) => {
-            let listener = bind_unix(path).map_err(|source| BindFault::Unix { path: path.clone(), source })?;
-            tokio::spawn(run(axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned())));
+            let listener = bind_unix(path).map_err(|source| BindFault::Unix {
+                path: path.clone(),
+                source,
+            })?;
+            tokio::spawn(run(
+                axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned())
+            ));
             Ok(format!("unix:{}", path.display()))
         }
         MetricsAddress::Loopback(address) => {
-            let fault = |source| BindFault::Tcp { address: *address, source };
+            let fault = |source| BindFault::Tcp {
+                address: *address,
+                source,
+            };
             let listener = TcpListener::bind(address).await.map_err(fault)?;
             let bound = listener.local_addr().map_err(fault)?;
-            tokio::spawn(run(axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned())));
+            tokio::spawn(run(
+                axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned())
+            ));
             Ok(format!("http://{bound}"))
         }
     }

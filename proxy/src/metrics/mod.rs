@@ -42,20 +42,47 @@ impl Metrics {
         let sts = Family::default();
         registry.register("sts_calls", "Calls of AssumeRole, by how they ended", sts.clone());
         let cache = Family::default();
-        registry.register("credentials", "Credentials served, by where they came from", cache.clone());
+        registry.register(
+            "credentials",
+            "Credentials served, by where they came from",
+            cache.clone(),
+        );
         let connections = Gauge::default();
         registry.register("connections", "Connections that are open", connections.clone());
         let accepted = Counter::default();
         registry.register("connections_accepted", "Connections accepted", accepted.clone());
         let refused = Counter::default();
-        registry.register("connections_refused", "Connections closed at once, because there were too many", refused.clone());
+        registry.register(
+            "connections_refused",
+            "Connections closed at once, because there were too many",
+            refused.clone(),
+        );
         let reset = Counter::default();
         registry.register("connections_reset", "Connections cut off", reset.clone());
         let audit_lost = Counter::default();
-        registry.register("audit_records_lost", "Audit records lost, because nobody read them", audit_lost.clone());
+        registry.register(
+            "audit_records_lost",
+            "Audit records lost, because nobody read them",
+            audit_lost.clone(),
+        );
         let repairs = Counter::default();
-        registry.register("firewall_repairs", "Times that the firewall was not as planned", repairs.clone());
-        Arc::new(Self { registry, answers, sts, cache, connections, accepted, refused, reset, audit_lost, repairs })
+        registry.register(
+            "firewall_repairs",
+            "Times that the firewall was not as planned",
+            repairs.clone(),
+        );
+        Arc::new(Self {
+            registry,
+            answers,
+            sts,
+            cache,
+            connections,
+            accepted,
+            refused,
+            reset,
+            audit_lost,
+            repairs,
+        })
     }
 
     /// The text that Prometheus reads.
@@ -69,7 +96,9 @@ impl Metrics {
 
     /// One answer.
     pub fn count_answer(&self, route: &'static str, status: &'static str, reason: &'static str) {
-        self.answers.get_or_create(&[("route", route), ("status", status), ("reason", reason)]).inc();
+        self.answers
+            .get_or_create(&[("route", route), ("status", status), ("reason", reason)])
+            .inc();
     }
 
     /// A connection was accepted, and is open.

@@ -50,14 +50,25 @@ pub fn read(labels: &BTreeMap<String, String>) -> Result<Job, Reason> {
     if job_of_url != job {
         return Err(Reason::JobUrlOfAnotherJob);
     }
-    Ok(Job { kind, runner, gitlab, project, job, pipeline, r#ref })
+    Ok(Job {
+        kind,
+        runner,
+        gitlab,
+        project,
+        job,
+        pipeline,
+        r#ref,
+    })
 }
 
 struct Labels<'l>(&'l BTreeMap<String, String>);
 
 impl Labels<'_> {
     fn read<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Reason> {
-        let text = self.0.get(&format!("{PREFIX}{name}")).ok_or(Reason::LabelMissing(name))?;
+        let text = self
+            .0
+            .get(&format!("{PREFIX}{name}"))
+            .ok_or(Reason::LabelMissing(name))?;
         parse(text).ok_or(Reason::LabelMalformed(name))
     }
 }
@@ -70,7 +81,9 @@ fn is_slot(text: &str) -> Option<()> {
 /// `s_…` or `r_…`.
 fn is_system_id(text: &str) -> Option<()> {
     let good = (1..=64).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
     good.then_some(())
 }
 
@@ -85,7 +98,9 @@ fn is_duration(text: &str) -> Option<()> {
     let good = (2..=32).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_digit())
         && text.ends_with('s')
-        && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'h' | b'm' | b's'));
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'h' | b'm' | b's'));
     good.then_some(())
 }
 
@@ -99,7 +114,9 @@ fn parse_job_url(text: &str) -> Option<(Host, u64)> {
         !segment.is_empty()
             && segment != "."
             && segment != ".."
-            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'~' | b'+'))
+            && segment
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'~' | b'+'))
     };
     let good = text.len() <= 2048 && project.split('/').all(plain);
     good.then_some(())?;

@@ -26,7 +26,10 @@ impl Policy {
     /// Takes the rules of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self { home: config.aws.home.clone(), rules: config.rules.clone() }
+        Self {
+            home: config.aws.home.clone(),
+            rules: config.rules.clone(),
+        }
     }
 }
 
@@ -89,18 +92,32 @@ fn match_rule<'r>(rules: &'r [Rule], job: &Job, facts: &Facts) -> Result<&'r Rul
         matching.retain(|rule| matches(rule));
         if matching.is_empty() { Err(reason) } else { Ok(()) }
     };
-    narrow(Reason::NoRuleForRunner, &|rule| rule.runner == job.runner && rule.gitlab == job.gitlab)?;
+    narrow(Reason::NoRuleForRunner, &|rule| {
+        rule.runner == job.runner && rule.gitlab == job.gitlab
+    })?;
     narrow(Reason::NoRuleForProject, &|rule| rule.projects.contains(&job.project))?;
     narrow(Reason::NoRuleForKind, &|rule| rule.kinds.contains(&job.kind))?;
-    narrow(Reason::NoRuleForRef, &|rule| rule.refs.is_empty() || rule.refs.contains(&job.r#ref))?;
-    narrow(Reason::NoRuleForImage, &|rule| rule.images.is_empty() || has_image(rule, facts))?;
+    narrow(Reason::NoRuleForRef, &|rule| {
+        rule.refs.is_empty() || rule.refs.contains(&job.r#ref)
+    })?;
+    narrow(Reason::NoRuleForImage, &|rule| {
+        rule.images.is_empty() || has_image(rule, facts)
+    })?;
     let (first, others) = matching.split_first().ok_or(Reason::NoRuleForRunner)?;
-    if others.iter().all(|other| other.has_outcome_of(first)) { Ok(first) } else { Err(Reason::SeveralRules) }
+    if others.iter().all(|other| other.has_outcome_of(first)) {
+        Ok(first)
+    } else {
+        Err(Reason::SeveralRules)
+    }
 }
 
 /// Whether the image that runs is one of the rule's, by id or by digest: never by name, which anybody can give (P20).
 fn has_image(rule: &Rule, facts: &Facts) -> bool {
-    let digests = facts.repo_digests.iter().filter_map(|digest| digest.rsplit_once('@')).map(|(_, digest)| digest);
+    let digests = facts
+        .repo_digests
+        .iter()
+        .filter_map(|digest| digest.rsplit_once('@'))
+        .map(|(_, digest)| digest);
     let mut identities = digests.chain([facts.image_id.as_str()]);
     identities.any(|identity| rule.images.iter().any(|image| image.as_str() == identity))
 }

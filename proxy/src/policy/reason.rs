@@ -68,7 +68,10 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LabelMissing(label) => {
-                write!(f, "the container lacks the label {label}, which GitLab Runner always sets")
+                write!(
+                    f,
+                    "the container lacks the label {label}, which GitLab Runner always sets"
+                )
             }
             Self::LabelMalformed(label) => {
                 write!(f, "the label {label} does not read as GitLab Runner writes it")

@@ -37,7 +37,9 @@ fn rule_without_role() -> String {
 #[test]
 fn a_sanctioned_container_gets_its_role_under_the_name_of_its_job() {
     let with_id = format!("{RULE}external_id = \"x:1\"\n");
-    let Decision::Grant(grant) = decide(&Policy::new(&config(&with_id)), &facts()) else { panic!("refused") };
+    let Decision::Grant(grant) = decide(&Policy::new(&config(&with_id)), &facts()) else {
+        panic!("refused")
+    };
     assert_eq!(grant.role.arn(), DEPLOY);
     assert_eq!(grant.role.name(), "deploy");
     assert_eq!(grant.session_name, "20-302-Ab3dEf9_x");
@@ -58,57 +60,145 @@ fn role_02_duplicates_with_different_values_are_refused_in_every_order() {
         ["IAM_ROLE=deploy", "IAM_ROLE=admin", "X=y"],
         ["IAM_ROLE=admin", "IAM_ROLE=deploy", "X=y"],
         ["IAM_ROLE=deploy", "IAM_ROLE=deploy-eu", "IAM_ROLE=deploy"],
-        ["IAM_ROLE=deploy", "IAM_ROLE=arn:aws:iam::123456789012:role/deploy", "X=y"],
+        [
+            "IAM_ROLE=deploy",
+            "IAM_ROLE=arn:aws:iam::123456789012:role/deploy",
+            "X=y",
+        ],
         ["IAM_ROLE=deploy", "IAM_ROLE=", "X=y"],
     ] {
-        assert_eq!(check_env(&entries, &[]), Err(Reason::SelectorConflicting), "{entries:?}");
+        assert_eq!(
+            check_env(&entries, &[]),
+            Err(Reason::SelectorConflicting),
+            "{entries:?}"
+        );
     }
-    assert_eq!(check_env(&["IAM_ROLE=deploy-eu", "IAM_ROLE=deploy-eu"], &[]), Ok(DEPLOY_EU.to_owned()));
+    assert_eq!(
+        check_env(&["IAM_ROLE=deploy-eu", "IAM_ROLE=deploy-eu"], &[]),
+        Ok(DEPLOY_EU.to_owned())
+    );
 }
 
 #[test]
 fn role_04_without_a_role_of_its_own_a_rule_gives_none_by_default() {
     assert_eq!(check(&rule_without_role(), |_| ()), Err(Reason::NoRoleSelected));
-    let selected = check(&rule_without_role(), |facts| facts.env.push("IAM_ROLE=deploy-eu".to_owned()));
+    let selected = check(&rule_without_role(), |facts| {
+        facts.env.push("IAM_ROLE=deploy-eu".to_owned())
+    });
     assert_eq!(selected, Ok(DEPLOY_EU.to_owned()));
 }
 
 #[test]
 fn role_05_and_06_a_variable_without_a_value_is_refused() {
     assert_eq!(check_env(&["IAM_ROLE"], &[]), Err(Reason::SelectorWithoutValue));
-    assert_eq!(check_env(&["IAM_ROLE=deploy", "IAM_ROLE"], &[]), Err(Reason::SelectorWithoutValue));
+    assert_eq!(
+        check_env(&["IAM_ROLE=deploy", "IAM_ROLE"], &[]),
+        Err(Reason::SelectorWithoutValue)
+    );
     assert_eq!(select(""), Err(Reason::SelectorEmpty));
 }
 
 #[test]
 fn role_07_to_21_what_is_not_exactly_a_listed_role_is_refused() {
     let malformed = [
-        " deploy", "deploy ", "\tdeploy", "deploy\u{a0}", "\u{feff}deploy", "deploy\n", "deploy\r\nX: y", "deploy\0", "\u{1b}deploy",
-        "dеploy", "ｄｅｐｌｏｙ", "dep\u{200d}loy", "ı", "team/deploy", "deploy/", "/", "//deploy", "/team//deploy", "/team/deploy/",
-        "arn:aws:iam", "arn:aws:iam::123456789012:role/", "arn:aws:iam::123456789012:role", "arn:aws:iam::123456789012:user/deploy",
-        "arn:aws:iam:eu-central-1:123456789012:role/deploy", "arn:aws:sts::123456789012:assumed-role/deploy/x",
-        "arn:aws-cn:iam::123456789012:role/deploy", "arn:aws-us-gov:iam::123456789012:role/deploy",
-        "arn:aws:iam::999999999999:role/deploy", "arn:aws:iam::123456789012:role/deploy:x", "ARN:aws:iam::123456789012:role/deploy",
-        "../admin", "/../deploy", "/team/../deploy", "/./deploy", "a//b", "a%2fb", "deploy?x", "deploy#x", "deploy;x", "de\\ploy", "*",
-        "deploy*", "[a-z]", "{deploy,x}", "$(deploy)", "${CI_JOB_NAME}", "deploy|admin", ".", "..",
+        " deploy",
+        "deploy ",
+        "\tdeploy",
+        "deploy\u{a0}",
+        "\u{feff}deploy",
+        "deploy\n",
+        "deploy\r\nX: y",
+        "deploy\0",
+        "\u{1b}deploy",
+        "dеploy",
+        "ｄｅｐｌｏｙ",
+        "dep\u{200d}loy",
+        "ı",
+        "team/deploy",
+        "deploy/",
+        "/",
+        "//deploy",
+        "/team//deploy",
+        "/team/deploy/",
+        "arn:aws:iam",
+        "arn:aws:iam::123456789012:role/",
+        "arn:aws:iam::123456789012:role",
+        "arn:aws:iam::123456789012:user/deploy",
+        "arn:aws:iam:eu-central-1:123456789012:role/deploy",
+        "arn:aws:sts::123456789012:assumed-role/deploy/x",
+        "arn:aws-cn:iam::123456789012:role/deploy",
+        "arn:aws-us-gov:iam::123456789012:role/deploy",
+        "arn:aws:iam::999999999999:role/deploy",
+        "arn:aws:iam::123456789012:role/deploy:x",
+        "ARN:aws:iam::123456789012:role/deploy",
+        "../admin",
+        "/../deploy",
+        "/team/../deploy",
+        "/./deploy",
+        "a//b",
+        "a%2fb",
+        "deploy?x",
+        "deploy#x",
+        "deploy;x",
+        "de\\ploy",
+        "*",
+        "deploy*",
+        "[a-z]",
+        "{deploy,x}",
+        "$(deploy)",
+        "${CI_JOB_NAME}",
+        "deploy|admin",
+        ".",
+        "..",
     ];
     for value in malformed {
         assert_eq!(select(value), Err(Reason::SelectorMalformed), "{value:?}");
     }
-    assert_eq!(select(&format!("/{}", "a".repeat(2048))), Err(Reason::SelectorMalformed));
+    assert_eq!(
+        select(&format!("/{}", "a".repeat(2048))),
+        Err(Reason::SelectorMalformed)
+    );
     assert_eq!(select(&"a".repeat(65)), Err(Reason::SelectorMalformed));
     for value in [
-        "Deploy", "DEPLOY", "deploy-", "xdeploy", "deploy-admin", "ploy", "y", "deploy-*".trim_end_matches('*'), "deploy@123456789012",
-        "deploy@999999999999", "deploy@a@b", "@a", "r@", "/other/deploy", "/Team/deploy", "/team/deploy-eu", "deploy.", "deploy=x", "$",
+        "Deploy",
+        "DEPLOY",
+        "deploy-",
+        "xdeploy",
+        "deploy-admin",
+        "ploy",
+        "y",
+        "deploy-*".trim_end_matches('*'),
+        "deploy@123456789012",
+        "deploy@999999999999",
+        "deploy@a@b",
+        "@a",
+        "r@",
+        "/other/deploy",
+        "/Team/deploy",
+        "/team/deploy-eu",
+        "deploy.",
+        "deploy=x",
+        "$",
     ] {
         let refused = select(value);
-        assert!(matches!(refused, Err(Reason::SelectorNotAllowed | Reason::SelectorMalformed)), "{value:?}: {refused:?}");
+        assert!(
+            matches!(refused, Err(Reason::SelectorNotAllowed | Reason::SelectorMalformed)),
+            "{value:?}: {refused:?}"
+        );
     }
 }
 
 #[test]
 fn role_09_look_alikes_of_the_variable_are_not_the_variable() {
-    for entry in ["iam_role=admin", "IAM_ROLE =admin", " IAM_ROLE=admin", "IAM-ROLE=admin", "IAM_RОLE=admin", "IAM_ROLES=admin", "=IAM_ROLE=admin"] {
+    for entry in [
+        "iam_role=admin",
+        "IAM_ROLE =admin",
+        " IAM_ROLE=admin",
+        "IAM-ROLE=admin",
+        "IAM_RОLE=admin",
+        "IAM_ROLES=admin",
+        "=IAM_ROLE=admin",
+    ] {
         assert_eq!(check_env(&[entry], &[]), Ok(DEPLOY.to_owned()), "{entry}");
     }
 }
@@ -128,7 +218,9 @@ fn role_12_every_form_of_a_role_is_the_same_role() {
 
 #[test]
 fn role_17_the_path_is_part_of_the_role() {
-    let rules = RULE.replace("role = \"deploy\"", "role = \"/team-a/deploy\"").replace("\"/team/deploy\", ", "");
+    let rules = RULE
+        .replace("role = \"deploy\"", "role = \"/team-a/deploy\"")
+        .replace("\"/team/deploy\", ", "");
     for value in ["deploy", "/team-b/deploy", "/deploy"] {
         let refused = check(&rules, |facts| facts.env.push(format!("IAM_ROLE={value}")));
         assert_eq!(refused, Err(Reason::SelectorNotAllowed), "{value}");
@@ -141,14 +233,27 @@ fn role_22_to_25_other_kinds_get_nothing_unless_a_rule_names_them() {
         let refused = check(RULE, |facts| label(facts, "type", kind));
         assert_eq!(refused, Err(Reason::NoRuleForKind), "{kind}");
         let named = format!("{RULE}kind = [\"build\", \"{kind}\"]\n");
-        assert_eq!(check(&named, |facts| label(facts, "type", kind)), Ok(DEPLOY.to_owned()), "{kind}");
+        assert_eq!(
+            check(&named, |facts| label(facts, "type", kind)),
+            Ok(DEPLOY.to_owned()),
+            "{kind}"
+        );
     }
-    assert_eq!(check(RULE, |facts| label(facts, "type", "cache")), Err(Reason::LabelMalformed("type")));
+    assert_eq!(
+        check(RULE, |facts| label(facts, "type", "cache")),
+        Err(Reason::LabelMalformed("type"))
+    );
 }
 
 #[test]
 fn role_26_and_27_other_labels_never_count() {
-    for key in ["iam.role", "com.gitlab.gitlab-runner.iam.role", "IAM_ROLE", "io.rancher.container.ip", "com.gitlab.gitlab-runner.x"] {
+    for key in [
+        "iam.role",
+        "com.gitlab.gitlab-runner.iam.role",
+        "IAM_ROLE",
+        "io.rancher.container.ip",
+        "com.gitlab.gitlab-runner.x",
+    ] {
         let same = check(RULE, |facts| {
             facts.labels.insert(key.to_owned(), "admin".to_owned());
         });
@@ -162,7 +267,10 @@ fn role_27_every_label_that_the_runner_sets_must_be_there() {
         let refused = check(RULE, |facts| {
             facts.labels.remove(key);
         });
-        assert!(matches!(refused, Err(Reason::LabelMissing(name)) if key.ends_with(name)), "{key}: {refused:?}");
+        assert!(
+            matches!(refused, Err(Reason::LabelMissing(name)) if key.ends_with(name)),
+            "{key}: {refused:?}"
+        );
     }
 }
 
@@ -174,7 +282,10 @@ fn role_27_every_label_must_read_as_the_runner_writes_it() {
         ("runner.id", &["", "Ab3dEf9_x ", "a/b", "Ab3dEf9_xAb3dEf9_xAb3d"]),
         ("runner.local_id", &["", "-1", "x"]),
         ("runner.system_id", &["", "s 0"]),
-        ("project.id", &["", "0", "020", "+20", "20 ", "２０", "-20", "99999999999999999999"]),
+        (
+            "project.id",
+            &["", "0", "020", "+20", "20 ", "２０", "-20", "99999999999999999999"],
+        ),
         ("project.runner_id", &["", "x"]),
         ("job.id", &["", "0", "0302", "302x"]),
         ("job.sha", &["", "main", "0123456789ABCDEF0123456789ABCDEF01234567"]),
@@ -215,9 +326,17 @@ fn role_27_every_label_must_read_as_the_runner_writes_it() {
 fn role_28_to_32_variables_of_the_job_decide_nothing() {
     let same = check_env(
         &[
-            "CI_PROJECT_ID=21", "CI_PROJECT_PATH=g/q", "CI_COMMIT_REF_PROTECTED=true", "CI_COMMIT_REF_PROTECTED=false", "CI_ENVIRONMENT_NAME=prod",
-            "HOSTNAME=runner-x-project-1-concurrent-0-build", "IAM_EXTERNAL_ID=guess", "ROLE_SESSION_KEY=Env:X", "IAM_POLICY={}",
-            "IAM_ROLE_ARN=admin", "AWS_ROLE_ARN=admin",
+            "CI_PROJECT_ID=21",
+            "CI_PROJECT_PATH=g/q",
+            "CI_COMMIT_REF_PROTECTED=true",
+            "CI_COMMIT_REF_PROTECTED=false",
+            "CI_ENVIRONMENT_NAME=prod",
+            "HOSTNAME=runner-x-project-1-concurrent-0-build",
+            "IAM_EXTERNAL_ID=guess",
+            "ROLE_SESSION_KEY=Env:X",
+            "IAM_POLICY={}",
+            "IAM_ROLE_ARN=admin",
+            "AWS_ROLE_ARN=admin",
         ],
         &[],
     );
@@ -226,7 +345,9 @@ fn role_28_to_32_variables_of_the_job_decide_nothing() {
 
 #[test]
 fn role_33_native_steps_leave_no_variable_and_change_nothing() {
-    let same = check(RULE, |facts| facts.env = vec!["_GITLAB_RUNNER_HELPER_NATIVE_STEPS_ARGV=[]".to_owned()]);
+    let same = check(RULE, |facts| {
+        facts.env = vec!["_GITLAB_RUNNER_HELPER_NATIVE_STEPS_ARGV=[]".to_owned()]
+    });
     assert_eq!(same, Ok(DEPLOY.to_owned()));
 }
 
@@ -242,28 +363,55 @@ fn role_36_a_ref_narrows() {
     let narrow = format!("{RULE}ref = \"main\"\n");
     assert_eq!(check(&narrow, |_| ()), Ok(DEPLOY.to_owned()));
     for other in ["refs/merge-requests/7/head", "Main", "main2", "refs/heads/main"] {
-        assert_eq!(check(&narrow, |facts| label(facts, "job.ref", other)), Err(Reason::NoRuleForRef), "{other}");
+        assert_eq!(
+            check(&narrow, |facts| label(facts, "job.ref", other)),
+            Err(Reason::NoRuleForRef),
+            "{other}"
+        );
     }
 }
 
 #[test]
 fn role_38_other_projects_runners_and_servers_get_nothing() {
-    assert_eq!(check(RULE, |facts| label(facts, "project.id", "21")), Err(Reason::NoRuleForProject));
-    assert_eq!(check(RULE, |facts| label(facts, "runner.id", "Other_tok")), Err(Reason::NoRuleForRunner));
-    let elsewhere = check(RULE, |facts| label(facts, "job.url", "https://gitlab.com/g/p/-/jobs/302"));
+    assert_eq!(
+        check(RULE, |facts| label(facts, "project.id", "21")),
+        Err(Reason::NoRuleForProject)
+    );
+    assert_eq!(
+        check(RULE, |facts| label(facts, "runner.id", "Other_tok")),
+        Err(Reason::NoRuleForRunner)
+    );
+    let elsewhere = check(RULE, |facts| {
+        label(facts, "job.url", "https://gitlab.com/g/p/-/jobs/302")
+    });
     assert_eq!(elsewhere, Err(Reason::NoRuleForRunner));
 }
 
 #[test]
 fn img_01_and_03_a_value_that_the_image_may_have_given_is_refused() {
     // The engine fills what the create request lacks from the image, so that the two look the same.
-    assert_eq!(check_env(&["IAM_ROLE=deploy"], &["IAM_ROLE=deploy"]), Err(Reason::SelectorFromImage));
-    assert_eq!(check_env(&["IAM_ROLE=admin"], &["IAM_ROLE=admin"]), Err(Reason::SelectorFromImage));
-    assert_eq!(check_env(&["IAM_ROLE="], &["IAM_ROLE="]), Err(Reason::SelectorFromImage));
+    assert_eq!(
+        check_env(&["IAM_ROLE=deploy"], &["IAM_ROLE=deploy"]),
+        Err(Reason::SelectorFromImage)
+    );
+    assert_eq!(
+        check_env(&["IAM_ROLE=admin"], &["IAM_ROLE=admin"]),
+        Err(Reason::SelectorFromImage)
+    );
+    assert_eq!(
+        check_env(&["IAM_ROLE="], &["IAM_ROLE="]),
+        Err(Reason::SelectorFromImage)
+    );
     // What the runner sets replaces what the image says, which then does not count.
-    assert_eq!(check_env(&["IAM_ROLE=deploy-eu"], &["IAM_ROLE=admin"]), Ok(DEPLOY_EU.to_owned()));
+    assert_eq!(
+        check_env(&["IAM_ROLE=deploy-eu"], &["IAM_ROLE=admin"]),
+        Ok(DEPLOY_EU.to_owned())
+    );
     let native = check(RULE, |facts| {
-        facts.env = vec!["_GITLAB_RUNNER_HELPER_NATIVE_STEPS_ARGV=[]".to_owned(), "IAM_ROLE=deploy-eu".to_owned()];
+        facts.env = vec![
+            "_GITLAB_RUNNER_HELPER_NATIVE_STEPS_ARGV=[]".to_owned(),
+            "IAM_ROLE=deploy-eu".to_owned(),
+        ];
         facts.image_env = vec!["IAM_ROLE=deploy-eu".to_owned()];
     });
     assert_eq!(native, Err(Reason::SelectorFromImage));
@@ -274,7 +422,11 @@ fn img_05_06_and_13_an_image_is_its_digest() {
     let digest = format!("sha256:{}", "2".repeat(64));
     let id = format!("sha256:{}", "1".repeat(64));
     for image in [&digest, &id] {
-        assert_eq!(check(&format!("{RULE}image = \"{image}\"\n"), |_| ()), Ok(DEPLOY.to_owned()), "{image}");
+        assert_eq!(
+            check(&format!("{RULE}image = \"{image}\"\n"), |_| ()),
+            Ok(DEPLOY.to_owned()),
+            "{image}"
+        );
     }
     let pinned = format!("{RULE}image = [\"{digest}\"]\n");
     for digests in [
@@ -291,8 +443,14 @@ fn img_05_06_and_13_an_image_is_its_digest() {
 #[test]
 fn rules_that_meet_only_in_one_container_refuse_it() {
     // Neither image list proves that the two never meet: one image has an id and a digest.
-    let other = RULE.replace("\"deploy\"\n", "\"other\"\n").replace("role = \"deploy\"", "role = \"other\"");
-    let rules = format!("{RULE}image = \"sha256:{}\"\n{other}image = \"sha256:{}\"\n", "1".repeat(64), "2".repeat(64));
+    let other = RULE
+        .replace("\"deploy\"\n", "\"other\"\n")
+        .replace("role = \"deploy\"", "role = \"other\"");
+    let rules = format!(
+        "{RULE}image = \"sha256:{}\"\n{other}image = \"sha256:{}\"\n",
+        "1".repeat(64),
+        "2".repeat(64)
+    );
     assert_eq!(check(&rules, |_| ()), Err(Reason::SeveralRules));
 }
 

@@ -68,7 +68,9 @@ pub enum Once<'b> {
 
 impl<'b> Once<'b> {
     fn add(&mut self, value: &'b [u8]) {
-        let visible = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| (0x20..0x7f).contains(&b)));
+        let visible = std::str::from_utf8(value)
+            .ok()
+            .filter(|text| text.bytes().all(|b| (0x20..0x7f).contains(&b)));
         *self = match (*self, visible) {
             (Self::Absent, Some(text)) => Self::One(text),
             (Self::Absent | Self::One(_) | Self::Ambiguous, _) => Self::Ambiguous,
@@ -110,7 +112,11 @@ pub fn find_end(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
                 if line_start == 0 {
                     check_request_line(line)?;
                 } else if line.is_empty() {
-                    return if at < HEAD_MAX { Ok(Some(at + 1)) } else { Err(Malformed::TooLarge) };
+                    return if at < HEAD_MAX {
+                        Ok(Some(at + 1))
+                    } else {
+                        Err(Malformed::TooLarge)
+                    };
                 } else {
                     fields += 1;
                 }
@@ -129,7 +135,11 @@ pub fn find_end(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
             return Err(Malformed::TooLarge);
         }
     }
-    if bytes.len() >= HEAD_MAX { Err(Malformed::TooLarge) } else { Ok(None) }
+    if bytes.len() >= HEAD_MAX {
+        Err(Malformed::TooLarge)
+    } else {
+        Ok(None)
+    }
 }
 
 fn check_request_line(line: &[u8]) -> Result<(), Malformed> {
@@ -225,7 +235,12 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Malformed> {
 /// The names of the service. Anything else is another host's request, or a browser tricked by DNS rebinding.
 fn is_service(host: &str) -> bool {
     let host = host.strip_suffix(":80").unwrap_or(host);
-    ["169.254.169.254", "[fd00:ec2::254]", "instance-data", "instance-data.ec2.internal"]
-        .iter()
-        .any(|name| host.eq_ignore_ascii_case(name))
+    [
+        "169.254.169.254",
+        "[fd00:ec2::254]",
+        "instance-data",
+        "instance-data.ec2.internal",
+    ]
+    .iter()
+    .any(|name| host.eq_ignore_ascii_case(name))
 }

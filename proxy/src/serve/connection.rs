@@ -88,7 +88,9 @@ async fn attest<A: Attestor, S: AssumeRole>(
     if !ENDPOINTS.contains(&connection.original_destination) {
         return Err(Unattested::DirectConnection);
     }
-    timeout(ATTEST, service.attestor.attest(connection)).await.unwrap_or(Err(Unattested::EngineUnavailable))
+    timeout(ATTEST, service.attestor.attest(connection))
+        .await
+        .unwrap_or(Err(Unattested::EngineUnavailable))
 }
 
 /// Answers whoever gets nothing, the same whatever is asked, and closes.
@@ -107,7 +109,11 @@ async fn turn_away<A: Attestor, S: AssumeRole, W: Wire>(
     };
     service.record_stranger(connection, refusal);
     let answer = Answer::Refusal(refusal);
-    let manner = Manner { without_body, close: true, now: service.clock.now() };
+    let manner = Manner {
+        without_body,
+        close: true,
+        now: service.clock.now(),
+    };
     finish(wire, render(&answer, manner).as_bytes()).await
 }
 
@@ -130,7 +136,11 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
             Read::Gone => return End::Closed,
             Read::Refused(refusal) => {
                 service.record(caller, None, Err(refusal));
-                let manner = Manner { without_body: false, close: true, now: service.clock.now() };
+                let manner = Manner {
+                    without_body: false,
+                    close: true,
+                    now: service.clock.now(),
+                };
                 return finish(wire, render(&Answer::Refusal(refusal), manner).as_bytes()).await;
             }
         };
@@ -140,10 +150,22 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
                 let answer = answer(service, caller, pin, &request).await;
                 let close = request.close || matches!(answer, Answer::Refusal(refusal) if refusal.closes());
                 let without_body = request.method == Method::Head;
-                (answer, Some(route(request.path).as_str()), Manner { without_body, close, now: service.clock.now() })
+                (
+                    answer,
+                    Some(route(request.path).as_str()),
+                    Manner {
+                        without_body,
+                        close,
+                        now: service.clock.now(),
+                    },
+                )
             }
             Some(Err(malformed)) => {
-                let manner = Manner { without_body: false, close: true, now: service.clock.now() };
+                let manner = Manner {
+                    without_body: false,
+                    close: true,
+                    now: service.clock.now(),
+                };
                 (Answer::Refusal(Refusal::Malformed(malformed)), None, manner)
             }
             None => return End::Reset,
@@ -157,10 +179,14 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
             answer = Answer::Refusal(Refusal::Unattested(unattested));
             manner.close = true;
         }
-        service.record(caller, class, match &answer {
-            Answer::Content { body, .. } => Ok(body),
-            Answer::Refusal(refusal) => Err(*refusal),
-        });
+        service.record(
+            caller,
+            class,
+            match &answer {
+                Answer::Content { body, .. } => Ok(body),
+                Answer::Refusal(refusal) => Err(*refusal),
+            },
+        );
         let bytes = render(&answer, manner);
         if manner.close {
             return finish(wire, bytes.as_bytes()).await;
@@ -188,13 +214,24 @@ async fn answer<A: Attestor, S: AssumeRole>(
         return Answer::Refusal(Refusal::Unattested(unattested));
     }
     let now = service.clock.now();
-    let step = judge(&service.terms, &caller.facts.run, &caller.decision, request, now, || (service.nonce)());
+    let step = judge(
+        &service.terms,
+        &caller.facts.run,
+        &caller.decision,
+        request,
+        now,
+        || (service.nonce)(),
+    );
     match (step, &caller.key) {
         (Step::Answer(answer), _) => answer,
         (Step::Credentials { ttl }, Some(key)) => match service.credentials.get(key).await {
             Ok(issued) => {
                 let modified = issued.issued();
-                Answer::Content { body: Body::Credentials(issued), ttl, modified }
+                Answer::Content {
+                    body: Body::Credentials(issued),
+                    ttl,
+                    modified,
+                }
             }
             Err(failure) => Answer::Refusal(Refusal::Credentials(failure)),
         },
@@ -230,7 +267,9 @@ async fn read_head<W: Wire>(wire: &mut W, buffer: &mut Vec<u8>, stop: &Cancellat
         Ok(None) => {}
         Err(malformed) => return Read::Refused(Refusal::Malformed(malformed)),
     }
-    timeout(HEAD, read_rest(wire, buffer)).await.unwrap_or(Read::Refused(Refusal::TooSlow))
+    timeout(HEAD, read_rest(wire, buffer))
+        .await
+        .unwrap_or(Read::Refused(Refusal::TooSlow))
 }
 
 async fn read_rest<W: Wire>(wire: &mut W, buffer: &mut Vec<u8>) -> Read {

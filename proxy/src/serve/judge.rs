@@ -73,7 +73,8 @@ fn weigh(
             return Err(Refusal::Method { allow: DATA_METHODS });
         }
         (Method::Put, Route::Token)
-        | (Method::Get | Method::Head, Route::RoleList | Route::Credentials { .. } | Route::IamInfo | Route::Region) => {}
+        | (Method::Get | Method::Head, Route::RoleList | Route::Credentials { .. } | Route::IamInfo | Route::Region) => {
+        }
     }
     let grant = match decision {
         Decision::Grant(grant) => grant,
@@ -85,10 +86,16 @@ fn weigh(
         if request.is_forwarded {
             return Err(Refusal::Forwarded);
         }
-        let Once::One(text) = request.token_ttl else { return Err(Refusal::TokenTtl) };
+        let Once::One(text) = request.token_ttl else {
+            return Err(Refusal::TokenTtl);
+        };
         let ttl = parse_ttl(text).ok_or(Refusal::TokenTtl)?;
         let token = terms.tokens.mint(run, ttl, seconds, nonce());
-        return Ok(Step::Answer(Answer::Content { body: Body::Token(token), ttl: Some(ttl), modified: now }));
+        return Ok(Step::Answer(Answer::Content {
+            body: Body::Token(token),
+            ttl: Some(ttl),
+            modified: now,
+        }));
     }
     let ttl = match request.token {
         Once::One(token) => Some(terms.tokens.verify(run, token, seconds).map_err(Refusal::Token)?),
@@ -97,7 +104,11 @@ fn weigh(
         Once::Absent => None,
     };
     let text = |text: &str, modified| {
-        Ok(Step::Answer(Answer::Content { body: Body::Text(text.to_owned()), ttl, modified }))
+        Ok(Step::Answer(Answer::Content {
+            body: Body::Text(text.to_owned()),
+            ttl,
+            modified,
+        }))
     };
     match route {
         Route::RoleList => text(grant.role.name(), terms.started),

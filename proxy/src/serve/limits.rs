@@ -13,7 +13,10 @@ pub struct Counts<K> {
 
 impl<K> Clone for Counts<K> {
     fn clone(&self) -> Self {
-        Self { held: Arc::clone(&self.held), bound: self.bound }
+        Self {
+            held: Arc::clone(&self.held),
+            bound: self.bound,
+        }
     }
 }
 
@@ -28,7 +31,10 @@ impl<K: Hash + Eq + Clone> Counts<K> {
     /// Nothing is held yet.
     #[must_use]
     pub fn new(bound: usize) -> Self {
-        Self { held: Arc::default(), bound }
+        Self {
+            held: Arc::default(),
+            bound,
+        }
     }
 
     /// Takes a place, if one is free.
@@ -43,7 +49,10 @@ impl<K: Hash + Eq + Clone> Counts<K> {
             }
         }
         drop(held);
-        Some(Place { held: Arc::clone(&self.held), key })
+        Some(Place {
+            held: Arc::clone(&self.held),
+            key,
+        })
     }
 }
 

@@ -62,7 +62,10 @@ impl Listener {
     pub fn bind(port: u16) -> Result<Vec<Self>, ListenFault> {
         let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let first = bind(v4).map_err(|source| ListenFault { address: v4, source })?;
-        let port = first.local_addr().map_err(|source| ListenFault { address: v4, source })?.port();
+        let port = first
+            .local_addr()
+            .map_err(|source| ListenFault { address: v4, source })?
+            .port();
         let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let mut all = vec![Self(first)];
         match bind(v6) {

@@ -64,7 +64,9 @@ pub struct Service<A: Attestor, S: AssumeRole> {
 
 impl<A: Attestor, S: AssumeRole> std::fmt::Debug for Service<A, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Service")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,7 +87,13 @@ impl Caller {
             Decision::Deny(_) => None,
         };
         let job = read_labels(&facts.labels).ok();
-        Self { client, facts, job, decision, key }
+        Self {
+            client,
+            facts,
+            job,
+            decision,
+            key,
+        }
     }
 }
 
@@ -100,8 +108,14 @@ pub async fn run<A: Attestor, S: AssumeRole, L: Accept>(
     let addresses = Counts::new(CONNECTIONS_OF_ONE);
     let mut accepting = Vec::new();
     for listener in listeners {
-        let loop_ =
-            accept(Arc::clone(&service), listener, stop.clone(), connections.clone(), Arc::clone(&room), addresses.clone());
+        let loop_ = accept(
+            Arc::clone(&service),
+            listener,
+            stop.clone(),
+            connections.clone(),
+            Arc::clone(&room),
+            addresses.clone(),
+        );
         accepting.push(tokio::spawn(loop_));
     }
     for task in accepting {
@@ -137,7 +151,10 @@ async fn accept<A: Attestor, S: AssumeRole, L: Accept>(
                 continue;
             }
         };
-        let place = Arc::clone(&room).try_acquire_owned().ok().zip(addresses.take(connection.client.ip()));
+        let place = Arc::clone(&room)
+            .try_acquire_owned()
+            .ok()
+            .zip(addresses.take(connection.client.ip()));
         let Some(place) = place else {
             service.metrics.refuse_connection();
             wire.arm_reset();

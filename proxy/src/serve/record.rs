@@ -18,7 +18,8 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
             Ok(_) => (Status::Ok, GRANTED),
             Err(refusal) => (refusal.status(), refusal.as_str()),
         };
-        self.metrics.count_answer(class.unwrap_or(NO_ROUTE), status.line(), reason);
+        self.metrics
+            .count_answer(class.unwrap_or(NO_ROUTE), status.line(), reason);
         self.audit.record(&caller.facts.run.container_id, || {
             let job = caller.job.as_ref();
             let grant = match &caller.decision {

@@ -97,20 +97,35 @@ fn world_of(rules: &str, require_token: bool) -> World {
         metrics,
         containers: Counts::new(4),
     };
-    World { attestor, sts, service: Arc::new(service), stop: CancellationToken::new() }
+    World {
+        attestor,
+        sts,
+        service: Arc::new(service),
+        stop: CancellationToken::new(),
+    }
 }
 
 impl World {
     fn connect(&self) -> Client {
-        self.connect_to(Connection { client: "172.17.0.2:40000".parse().unwrap(), original_destination: ENDPOINTS[0] })
+        self.connect_to(Connection {
+            client: "172.17.0.2:40000".parse().unwrap(),
+            original_destination: ENDPOINTS[0],
+        })
     }
 
     fn connect_to(&self, connection: Connection) -> Client {
         let (near, far) = tokio::io::duplex(1 << 20);
         let reset = Arc::new(AtomicBool::new(false));
-        let wire = TestWire { stream: far, reset: Arc::clone(&reset) };
+        let wire = TestWire {
+            stream: far,
+            reset: Arc::clone(&reset),
+        };
         let served = tokio::spawn(serve(Arc::clone(&self.service), wire, connection, self.stop.clone()));
-        Client { stream: near, reset, served }
+        Client {
+            stream: near,
+            reset,
+            served,
+        }
     }
 
     /// One request on a connection of its own; the whole answer.
@@ -140,7 +155,12 @@ impl Client {
             bytes.push(self.stream.read_u8().await.unwrap());
         }
         let head = String::from_utf8(bytes).unwrap();
-        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap().parse().unwrap();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "))
+            .unwrap()
+            .parse()
+            .unwrap();
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await.unwrap();
         (status(&head), String::from_utf8(body).unwrap())
@@ -186,7 +206,13 @@ async fn the_usual_flow_works_on_one_connection() {
     client.send(&get("/latest/meta-data/placement/region", &token)).await;
     assert_eq!(client.answer().await, (200, "eu-central-1".to_owned()));
     client.send(&get("/latest/meta-data/iam/info", &token)).await;
-    assert!(client.answer().await.1.contains("arn:aws:iam::123456789012:instance-profile/deploy"));
+    assert!(
+        client
+            .answer()
+            .await
+            .1
+            .contains("arn:aws:iam::123456789012:instance-profile/deploy")
+    );
     assert_eq!(world.sts.calls(), 1);
 }
 
@@ -197,7 +223,14 @@ async fn requests_sent_together_are_judged_one_by_one() {
     client.send(PUT).await;
     let (_, token) = client.answer().await;
     let admin = "/latest/meta-data/iam/security-credentials/admin";
-    client.send(&format!("{}{}{}", get(ROLE, &token), get(admin, &token), get(LIST, &token))).await;
+    client
+        .send(&format!(
+            "{}{}{}",
+            get(ROLE, &token),
+            get(admin, &token),
+            get(LIST, &token)
+        ))
+        .await;
     assert_eq!(client.answer().await.0, 200);
     assert_eq!(client.answer().await.0, 404);
     assert_eq!(client.answer().await, (200, "deploy".to_owned()));
@@ -206,8 +239,15 @@ async fn requests_sent_together_are_judged_one_by_one() {
 #[tokio::test(start_paused = true)]
 async fn a_head_request_is_answered_without_a_body() {
     let world = world_of(RULE, false);
-    let answer = world.ask(&format!("HEAD {LIST} HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: close\r\n\r\n")).await;
-    assert!(answer.contains("Content-Length: 6\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    let answer = world
+        .ask(&format!(
+            "HEAD {LIST} HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: close\r\n\r\n"
+        ))
+        .await;
+    assert!(
+        answer.contains("Content-Length: 6\r\n") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,12 +284,22 @@ async fn a_token_needs_one_good_time_to_live_and_no_intermediary() {
     let world = world();
     let put = |headers: &str| format!("PUT /latest/api/token HTTP/1.1\r\nHost: 169.254.169.254\r\n{headers}\r\n");
     let ttl = "x-aws-ec2-metadata-token-ttl-seconds";
-    for headers in [String::new(), format!("{ttl}: 0\r\n"), format!("{ttl}: 21601\r\n"), format!("{ttl}: 60\r\n{ttl}: 60\r\n")] {
+    for headers in [
+        String::new(),
+        format!("{ttl}: 0\r\n"),
+        format!("{ttl}: 21601\r\n"),
+        format!("{ttl}: 60\r\n{ttl}: 60\r\n"),
+    ] {
         assert_eq!(status(&world.ask(&put(&headers)).await), 400, "{headers}");
     }
     let forwarded = put(&format!("{ttl}: 60\r\nX-Forwarded-For: 10.0.0.1\r\n"));
     assert_eq!(status(&world.ask(&forwarded).await), 403);
-    assert!(world.ask(&put(&format!("{ttl}: 21600\r\n"))).await.contains("Token-Ttl-Seconds: 21600\r\n"));
+    assert!(
+        world
+            .ask(&put(&format!("{ttl}: 21600\r\n")))
+            .await
+            .contains("Token-Ttl-Seconds: 21600\r\n")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,9 +322,16 @@ async fn whoever_is_not_attested_gets_a_constant_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_to_the_proxy_itself_is_refused() {
     let world = world();
-    for destination in ["10.0.0.1:8000", "169.254.169.254:8000", "169.254.169.253:80", "[fd00:ec2::253]:80"] {
-        let connection =
-            Connection { client: "172.17.0.2:40000".parse().unwrap(), original_destination: destination.parse().unwrap() };
+    for destination in [
+        "10.0.0.1:8000",
+        "169.254.169.254:8000",
+        "169.254.169.253:80",
+        "[fd00:ec2::253]:80",
+    ] {
+        let connection = Connection {
+            client: "172.17.0.2:40000".parse().unwrap(),
+            original_destination: destination.parse().unwrap(),
+        };
         let mut client = world.connect_to(connection);
         client.send(PUT).await;
         client.stream.shutdown().await.unwrap();
@@ -288,7 +345,12 @@ async fn a_container_that_policy_refuses_gets_nothing_anywhere() {
     let mut stranger = facts();
     label(&mut stranger, "project.id", "21");
     *world.attestor.facts.lock().unwrap() = Some(Arc::new(stranger));
-    for request in [PUT, &get(LIST, "x"), &get(ROLE, "x"), &get("/latest/meta-data/placement/region", "x")] {
+    for request in [
+        PUT,
+        &get(LIST, "x"),
+        &get(ROLE, "x"),
+        &get("/latest/meta-data/placement/region", "x"),
+    ] {
         assert_eq!(status(&world.ask(request).await), 403);
     }
     assert_eq!(world.sts.calls(), 0);
@@ -338,8 +400,16 @@ async fn a_container_has_a_bounded_number_of_connections() {
 #[tokio::test(start_paused = true)]
 async fn a_failing_sts_is_unavailable_and_a_denying_one_denies() {
     let world = world();
-    let token = world.service.terms.tokens.mint(&facts().run, 21_600, 1_800_000_000, [0; 8]);
-    for (failure, expected) in [(Failure::Throttled, 503), (Failure::Unreachable, 503), (Failure::Denied, 403)] {
+    let token = world
+        .service
+        .terms
+        .tokens
+        .mint(&facts().run, 21_600, 1_800_000_000, [0; 8]);
+    for (failure, expected) in [
+        (Failure::Throttled, 503),
+        (Failure::Unreachable, 503),
+        (Failure::Denied, 403),
+    ] {
         world.sts.fail(Some(failure));
         assert_eq!(status(&world.ask(&get(ROLE, &token)).await), expected);
         tokio::time::advance(Duration::from_secs(10)).await;

@@ -10,8 +10,14 @@ async fn an_ambiguous_request_is_refused_and_the_connection_closed() {
     let world = world_of(RULE, false);
     let list = format!("GET {LIST} HTTP/1.1\r\n");
     let cases = [
-        ("absolute form", format!("GET http://169.254.169.254{LIST} HTTP/1.1\r\n{HOST}\r\n")),
-        ("authority form", format!("CONNECT 169.254.169.254:80 HTTP/1.1\r\n{HOST}\r\n")),
+        (
+            "absolute form",
+            format!("GET http://169.254.169.254{LIST} HTTP/1.1\r\n{HOST}\r\n"),
+        ),
+        (
+            "authority form",
+            format!("CONNECT 169.254.169.254:80 HTTP/1.1\r\n{HOST}\r\n"),
+        ),
         ("asterisk form", format!("OPTIONS * HTTP/1.1\r\n{HOST}\r\n")),
         ("no host", format!("{list}\r\n")),
         ("empty host", format!("{list}Host:\r\n\r\n")),
@@ -19,12 +25,24 @@ async fn an_ambiguous_request_is_refused_and_the_connection_closed() {
         ("foreign port", format!("{list}Host: 169.254.169.254:8000\r\n\r\n")),
         ("two hosts", format!("{list}{HOST}{HOST}\r\n")),
         ("two different hosts", format!("{list}{HOST}Host: evil.example\r\n\r\n")),
-        ("length and encoding", format!("{list}{HOST}Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")),
-        ("encoding and length", format!("{list}{HOST}Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n")),
+        (
+            "length and encoding",
+            format!("{list}{HOST}Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ),
+        (
+            "encoding and length",
+            format!("{list}{HOST}Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n"),
+        ),
         ("encoding", format!("{list}{HOST}Transfer-Encoding: identity\r\n\r\n")),
-        ("odd encoding", format!("{list}{HOST}Transfer-Encoding: xchunked\r\n\r\n")),
+        (
+            "odd encoding",
+            format!("{list}{HOST}Transfer-Encoding: xchunked\r\n\r\n"),
+        ),
         ("a body", format!("{list}{HOST}Content-Length: 3\r\n\r\nabc")),
-        ("two lengths", format!("{list}{HOST}Content-Length: 0\r\nContent-Length: 0\r\n\r\n")),
+        (
+            "two lengths",
+            format!("{list}{HOST}Content-Length: 0\r\nContent-Length: 0\r\n\r\n"),
+        ),
         ("signed length", format!("{list}{HOST}Content-Length: +0\r\n\r\n")),
         ("list of lengths", format!("{list}{HOST}Content-Length: 0,0\r\n\r\n")),
         ("long zero", format!("{list}{HOST}Content-Length: 00\r\n\r\n")),
@@ -35,8 +53,14 @@ async fn an_ambiguous_request_is_refused_and_the_connection_closed() {
         ("no colon", format!("{list}{HOST}nonsense\r\n\r\n")),
         ("empty name", format!("{list}{HOST}: x\r\n\r\n")),
         ("bare line feed", format!("GET {LIST} HTTP/1.1\n{HOST}\r\n")),
-        ("bare line feed in the head", format!("{list}Host: 169.254.169.254\nX: y\r\n\r\n")),
-        ("bare carriage return", format!("{list}Host: 169.254.169.254\rX: y\r\n\r\n")),
+        (
+            "bare line feed in the head",
+            format!("{list}Host: 169.254.169.254\nX: y\r\n\r\n"),
+        ),
+        (
+            "bare carriage return",
+            format!("{list}Host: 169.254.169.254\rX: y\r\n\r\n"),
+        ),
         ("leading line end", format!("\r\n{list}{HOST}\r\n")),
         ("nul", format!("{list}{HOST}X: \0\r\n\r\n")),
         ("escape", format!("{list}{HOST}X: \u{1b}\r\n\r\n")),
@@ -54,11 +78,17 @@ async fn an_ambiguous_request_is_refused_and_the_connection_closed() {
         ("fragment", format!("GET {LIST}#x HTTP/1.1\r\n{HOST}\r\n")),
         ("backslash", format!("GET \\latest\\meta-data HTTP/1.1\r\n{HOST}\r\n")),
         ("non-ASCII", format!("GET {LIST}é HTTP/1.1\r\n{HOST}\r\n")),
-        ("PROXY preamble", format!("PROXY TCP4 172.17.0.3 169.254.169.254 1 80\r\n{list}{HOST}\r\n")),
+        (
+            "PROXY preamble",
+            format!("PROXY TCP4 172.17.0.3 169.254.169.254 1 80\r\n{list}{HOST}\r\n"),
+        ),
         ("TLS", "\u{16}\u{3}\u{1}\0".to_owned()),
         ("long line", format!("GET /{} HTTP/1.1\r\n{HOST}\r\n", "a".repeat(2048))),
         ("long line without end", "a".repeat(4096)),
-        ("long header", format!("{list}{HOST}X: {}\r\n\r\n", "a".repeat(64 * 1024))),
+        (
+            "long header",
+            format!("{list}{HOST}X: {}\r\n\r\n", "a".repeat(64 * 1024)),
+        ),
         ("many headers", format!("{list}{HOST}{}\r\n", "X: y\r\n".repeat(65))),
     ];
     for (name, request) in cases {
@@ -68,7 +98,10 @@ async fn an_ambiguous_request_is_refused_and_the_connection_closed() {
         let answer = client.rest().await;
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{name}: {answer}");
         assert_eq!(status(&answer), 400, "{name}: {answer}");
-        assert!(answer.contains("Connection: close\r\n") && answer.ends_with("\r\n\r\n"), "{name}: {answer}");
+        assert!(
+            answer.contains("Connection: close\r\n") && answer.ends_with("\r\n\r\n"),
+            "{name}: {answer}"
+        );
     }
     assert_eq!(world.sts.calls(), 0);
 }
@@ -80,8 +113,18 @@ async fn another_method_is_not_allowed_whatever_body_it_announces() {
         let request = format!("{method} {LIST} HTTP/1.1\r\n{HOST}Connection: close\r\nContent-Length: 3\r\n\r\nabc");
         assert_eq!(status(&world.ask(&request).await), 405, "{method}");
     }
-    assert_eq!(status(&world.ask(&format!("PUT {LIST} HTTP/1.1\r\n{HOST}\r\n")).await), 405);
-    assert_eq!(status(&world.ask(&format!("GET /latest/api/token HTTP/1.1\r\n{HOST}\r\n")).await), 405);
+    assert_eq!(
+        status(&world.ask(&format!("PUT {LIST} HTTP/1.1\r\n{HOST}\r\n")).await),
+        405
+    );
+    assert_eq!(
+        status(
+            &world
+                .ask(&format!("GET /latest/api/token HTTP/1.1\r\n{HOST}\r\n"))
+                .await
+        ),
+        405
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,8 +152,19 @@ async fn headers_that_mean_something_elsewhere_mean_nothing_here() {
 #[tokio::test(start_paused = true)]
 async fn every_name_of_the_service_is_its_host() {
     let world = world();
-    for host in ["169.254.169.254", "169.254.169.254:80", "[fd00:ec2::254]", "[FD00:EC2::254]:80", "instance-data", "Instance-Data.ec2.internal"] {
-        assert_eq!(status(&world.ask(&PUT.replace("169.254.169.254", host)).await), 200, "{host}");
+    for host in [
+        "169.254.169.254",
+        "169.254.169.254:80",
+        "[fd00:ec2::254]",
+        "[FD00:EC2::254]:80",
+        "instance-data",
+        "Instance-Data.ec2.internal",
+    ] {
+        assert_eq!(
+            status(&world.ask(&PUT.replace("169.254.169.254", host)).await),
+            200,
+            "{host}"
+        );
     }
 }
 
