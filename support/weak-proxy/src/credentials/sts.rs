@@ -1,18 +1,22 @@
 //! STS through the SDK, with base credentials of the instance profile.
 
+use std::time::Duration;
+
 use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_sts::Client;
 use aws_sdk_sts::error::ProvideErrorMetadata as _;
 use jiff::Timestamp;
-use std::time::Duration;
 
 use super::{Ask, Credentials, IssueError, Issuer, Secret};
 use crate::config::Aws;
 
 /// A held answer of STS may take its time (the fakes hold at most 30 s); a client gives up earlier.
 const TIMEOUT: Duration = Duration::from_secs(40);
+/// A caller waits a second or two: a failing STS must have failed by then.
+const BACKOFF: Duration = Duration::from_millis(100);
 
 /// The real issuer.
 #[derive(Debug, Clone)]
@@ -27,6 +31,11 @@ impl Sts {
         let sdk = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(aws.region.clone()))
             .credentials_provider(ImdsCredentialsProvider::builder().build())
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(2)
+                    .with_initial_backoff(BACKOFF),
+            )
             .timeout_config(TimeoutConfig::builder().operation_timeout(TIMEOUT).build())
             .load()
             .await;
