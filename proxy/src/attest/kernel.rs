@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,12 +21,14 @@ use crate::engine::Engine;
 
 /// How long a connection may wait to be explained: requests arrive before the engine knows their container.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks; doubled each time, so that a peer that nobody can explain costs the engine little.
+const PAUSE: Duration = Duration::from_millis(10);
 /// How long the first reading of the engine may take: inspecting a container takes a few milliseconds, and there may be a thousand.
 const FIRST_SYNC: Duration = Duration::from_secs(30);
 /// Refreshes at the same time. A peer that nobody knows costs the engine no more than this.
 const REFRESHES: usize = 8;
+/// Searches for the container of an unknown cgroup at the same time: each lists containers or reads directories.
+const SEARCHES: usize = 4;
 
 /// The attestor cannot work on this machine.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +50,9 @@ pub struct KernelAttestor {
     registry: Arc<Registry>,
     entrance: Entrance,
     endpoints: Arc<[SocketAddr]>,
-    refreshes: Arc<tokio::sync::Semaphore>,
+    refreshes: Arc<Semaphore>,
+    /// Apart from the above: whoever refreshes may have to search as well.
+    searches: Arc<Semaphore>,
 }
 
 impl KernelAttestor {
@@ -67,12 +72,13 @@ impl KernelAttestor {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        let refreshes = Arc::new(tokio::sync::Semaphore::new(REFRESHES));
+        let (refreshes, searches) = (Arc::new(Semaphore::new(REFRESHES)), Arc::new(Semaphore::new(SEARCHES)));
         Ok(Self {
             registry,
             entrance,
             endpoints: endpoints.into(),
             refreshes,
+            searches,
         })
     }
 
@@ -119,11 +125,41 @@ impl KernelAttestor {
         Ok((facts, pin))
     }
 
+    /// Asks the engine who has the address now, and looks again, until the connection is explained or patience ends.
+    async fn look_again(&self, connection: &Connection, first: Unattested) -> Result<(Arc<Facts>, Pin), Unattested> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut refusal = first;
+        let mut pause = PAUSE;
+        let mut is_first_time = true;
+        while is_worth_another_look(refusal, is_first_time) {
+            if !is_first_time {
+                tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
+                pause *= 2;
+            }
+            is_first_time = false;
+            let looked = tokio::time::timeout_at(deadline, async {
+                let _permit = self.refreshes.acquire().await.map_err(|_| Unattested::Raced)?;
+                // Many connections of one new container wait here together; whoever comes later finds it known.
+                if let Ok(attested) = self.look(connection).await {
+                    return Ok(attested);
+                }
+                self.registry.refresh_address(connection.client.ip()).await?;
+                self.look(connection).await
+            });
+            refusal = match looked.await {
+                Ok(Ok(attested)) => return Ok(attested),
+                Ok(Err(refusal)) => refusal,
+                Err(_) => return Err(refusal),
+            };
+        }
+        Err(refusal)
+    }
+
     /// The run to which a cgroup belongs: its own, or one below its own (rule A6). It must live in the namespace where the socket is.
     async fn owner(&self, namespace: &Namespace, cgroup_id: u64) -> Result<Arc<Run>, Unattested> {
         for is_second_look in [false, true] {
             if is_second_look {
-                let _permit = self.refreshes.acquire().await.map_err(|_| Unattested::Raced)?;
+                let _permit = self.searches.acquire().await.map_err(|_| Unattested::Raced)?;
                 self.registry.refresh_sharers().await?;
             }
             let owner = self.registry.index().owner(cgroup_id);
@@ -134,6 +170,7 @@ impl KernelAttestor {
                     Err(Unattested::Raced)
                 };
             }
+            let _permit = self.searches.acquire().await.map_err(|_| Unattested::Raced)?;
             let inhabitants = self.registry.index().inhabitants(namespace.number);
             let searched =
                 tokio::task::spawn_blocking(move || inhabitants.into_iter().find(|run| run.contains(cgroup_id)));
@@ -154,29 +191,12 @@ impl Attestor for KernelAttestor {
             return Err(Unattested::DirectConnection);
         }
         self.registry.check_synced()?;
-        let deadline = Instant::now() + PATIENCE;
-        let mut looked_again = false;
-        loop {
-            let refusal = match self.look(connection).await {
-                Ok(attested) => return Ok(attested),
-                Err(refusal) => refusal,
-            };
-            if !is_worth_another_look(refusal, looked_again) || Instant::now() >= deadline {
-                return Err(refusal);
-            }
-            if looked_again {
-                tokio::time::sleep(PAUSE).await;
-            }
-            let refreshed = tokio::time::timeout_at(deadline, async {
-                let _permit = self.refreshes.acquire().await.map_err(|_| Unattested::Raced)?;
-                self.registry.refresh_address(connection.client.ip()).await
-            });
-            match refreshed.await {
-                Ok(refreshed) => refreshed?,
-                Err(_) => return Err(refusal),
-            }
-            looked_again = true;
-        }
+        let refusal = match self.look(connection).await {
+            Ok(attested) => return Ok(attested),
+            Err(refusal) => refusal,
+        };
+        // Boxed: the usual connection is explained by the first look, and should not carry the state of all others.
+        Box::pin(self.look_again(connection, refusal)).await
     }
 
     fn confirm(&self, pin: &Pin) -> Result<(), Unattested> {
@@ -195,12 +215,12 @@ impl Attestor for KernelAttestor {
 }
 
 /// Whether asking the engine again may explain a connection that one look did not.
-const fn is_worth_another_look(refusal: Unattested, looked_again: bool) -> bool {
+const fn is_worth_another_look(refusal: Unattested, is_first_time: bool) -> bool {
     match refusal {
         // The engine may not know yet.
         Unattested::UnknownAddress | Unattested::NotRunning | Unattested::Raced => true,
         // The address may have moved to another container: look once there, and not again.
-        Unattested::NoSuchSocket | Unattested::NotEstablished | Unattested::Orphaned => !looked_again,
+        Unattested::NoSuchSocket | Unattested::NotEstablished | Unattested::Orphaned => is_first_time,
         Unattested::DirectConnection
         | Unattested::NoCgroup
         | Unattested::AnotherSocket

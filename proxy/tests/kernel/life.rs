@@ -1,8 +1,11 @@
 //! Containers come, share, go and come again; the engine goes away.
 
+use std::time::{Duration, Instant};
+
 use bollard::models::HostConfig;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use libtest_mimic::Failed;
+use metadata_proxy::caller::Unattested;
 
 use crate::Test;
 use crate::world::{ENDPOINT, World};
@@ -16,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("containers_that_share_a_network_are_told_apart", sharers),
     ("both_networks_of_a_container_lead_to_it", two_networks),
     ("a_direct_connection_is_refused_even_if_the_firewall_lets_it_in", direct),
+    ("nothing_is_attested_while_the_engine_is_away", engine_away),
 ];
 
 fn first_request(world: &World) -> Result<(), Failed> {
@@ -103,9 +107,34 @@ fn direct(world: &World) -> Result<(), Failed> {
     let container = world.container(HostConfig::default());
     let (_stream, mut connection) = container.connect("c", "-", ENDPOINT, "");
     connection.original_destination = "172.17.0.1:8000".parse()?;
-    assert_eq!(
-        world.attest(&connection).err(),
-        Some(metadata_proxy::caller::Unattested::DirectConnection)
-    );
+    assert_eq!(world.attest(&connection).err(), Some(Unattested::DirectConnection));
+    Ok(())
+}
+
+fn engine_away(world: &World) -> Result<(), Failed> {
+    let container = world.container(HostConfig::default());
+    let (_stream, connection) = container.connect("c", "-", ENDPOINT, "");
+    let (_, pin) = world.attest(&connection)?;
+    world.confirm(&pin)?;
+    world.kill_engine();
+    // The stream breaks when the process dies; until then and from then on, nothing that was true is relied upon.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while world.confirm(&pin).is_ok() {
+        assert!(Instant::now() < deadline, "the engine is not missed");
+        std::thread::yield_now();
+    }
+    assert_eq!(world.attest(&connection).err(), Some(Unattested::EngineUnavailable));
+    world.start_engine();
+    let container = world.container(HostConfig::default());
+    let (_stream, connection) = container.connect("c", "-", ENDPOINT, "");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let (facts, pin) = loop {
+        match world.attest(&connection) {
+            Err(Unattested::EngineUnavailable) if Instant::now() < deadline => std::thread::yield_now(),
+            attested => break attested?,
+        }
+    };
+    container.assert_is(&facts);
+    world.confirm(&pin)?;
     Ok(())
 }

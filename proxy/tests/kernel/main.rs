@@ -7,6 +7,12 @@
     clippy::disallowed_methods,
     reason = "this is a test program of its own: it starts processes and reads its environment"
 )]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "all of it is test code: what fails there is a failed test"
+)]
 
 mod attacks;
 mod barrier;

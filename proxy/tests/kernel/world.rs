@@ -37,8 +37,8 @@ pub(crate) struct World {
     pub(crate) attestor: KernelAttestor,
     pub(crate) listeners: [TcpListener; 2],
     pub(crate) plan: Plan,
-    pub(crate) daemon: Mutex<Child>,
-    pub(crate) group: String,
+    daemon: Mutex<Child>,
+    group: String,
     containers: AtomicUsize,
 }
 
@@ -164,6 +164,33 @@ impl World {
 
     pub(crate) fn confirm(&self, pin: &Pin) -> Result<(), Unattested> {
         self.attestor.confirm(pin)
+    }
+
+    pub(crate) fn kill_engine(&self) {
+        let mut daemon = self.daemon.lock().expect("no test panicked with it");
+        daemon.kill().expect("it runs");
+        daemon.wait().expect("it ends");
+        let _ = fs::remove_file("/run/docker.sock");
+        let _ = fs::remove_file("/run/docker.pid");
+        // The engine took its containerd along; nobody reaps that here, so that it would be taken for alive.
+        let _ = fs::remove_file("/run/exec/containerd/containerd.pid");
+    }
+
+    pub(crate) fn start_engine(&self) {
+        *self.daemon.lock().expect("no test panicked with it") = instance::start_engine(&self.group);
+        let up = async {
+            while self.docker.ping().await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        self.runtime
+            .block_on(async { tokio::time::timeout(Duration::from_secs(20), up).await })
+            .unwrap_or_else(|_| {
+                panic!(
+                    "the engine does not come back: {}",
+                    fs::read_to_string("/run/dockerd.log").unwrap_or_default()
+                )
+            });
     }
 
     /// Waits until the attestor says that the pin's run or address has ended.
