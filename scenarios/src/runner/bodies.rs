@@ -148,7 +148,9 @@ impl Planner<'_> {
             // (executors/docker/docker.go:1039-1051).
             let words: Vec<String> = STEPS_COMMAND.iter().map(|word| format!("\"{word}\"")).collect();
             let argv = STANDARD.encode(format!("[{}]", words.join(",")));
-            request.body.env = Some(vec![format!("{STEPS_ARGV}={argv}")]);
+            let mut env = vec![format!("{STEPS_ARGV}={argv}")];
+            env.extend(self.around.raw_env.iter().cloned());
+            request.body.env = Some(env);
         } else {
             request.body.entrypoint = self.entrypoint(&job.entrypoint);
         }
@@ -168,6 +170,8 @@ impl Planner<'_> {
         host: HostConfig,
     ) -> ContainerRequest {
         let name = format!("{}-{}", self.prefix, kind.as_str());
+        let mut env = string_list(self.all, self.temporary);
+        env.extend(self.around.raw_env.iter().cloned());
         ContainerRequest {
             kind,
             aliases: Vec::new(),
@@ -182,7 +186,7 @@ impl Planner<'_> {
                 attach_stderr: Some(true),
                 open_stdin: Some(true),
                 stdin_once: Some(true),
-                env: Some(string_list(self.all, self.temporary)),
+                env: Some(env),
                 labels: Some(self.labels.of_job(kind.as_str())),
                 host_config: Some(host),
                 networking_config: Some(self.networking(&["build".to_owned(), name.clone()], None)),

@@ -47,6 +47,7 @@ fn around() -> Circumstances {
             image(HELPER_IMAGE, "4e", &[]),
         ]),
         placement: Placement::default(),
+        raw_env: Vec::new(),
     }
 }
 
@@ -283,6 +284,18 @@ fn a_dollar_in_a_custom_label_is_the_authors() {
     assert_eq!(label(&build(labels, &job()), "role").unwrap(), "");
     let service = serde_json::to_value(planned(labels, &with).services.first().unwrap()).unwrap();
     assert_eq!(label(&service, "com.gitlab.gitlab-runner.role").unwrap(), "last");
+}
+
+#[test]
+fn raw_entries_stand_last_and_as_they_are() {
+    let around = Circumstances {
+        raw_env: vec!["IAM_ROLE".to_owned()],
+        ..around()
+    };
+    let with = plan(&config(""), &job(), &around).unwrap();
+    for request in [with.build(&[]), with.predefined(&[])] {
+        assert_eq!(request.body.env.unwrap().last().unwrap(), "IAM_ROLE");
+    }
 }
 
 #[test]
