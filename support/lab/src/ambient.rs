@@ -1,6 +1,12 @@
 //! The only file that reads the process's environment, takes randomness from the system, or names programs to start.
 
-use std::{ffi::OsString, fs::File, io::Read, path::Path, process::Command};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::RunId;
 
@@ -37,4 +43,11 @@ impl RunId {
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
         Ok(Self::from_bits(u64::from_ne_bytes(bytes)))
     }
+}
+
+/// Where a program is, as [`path`] finds it.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&path())
+        .map(|directory| directory.join(program))
+        .find(|candidate| candidate.is_file())
 }

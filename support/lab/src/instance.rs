@@ -201,6 +201,10 @@ impl Instance {
         self.ground.namespaces.ids()
     }
 
+    pub(crate) fn namespace_handles(&self) -> &Namespaces {
+        &self.ground.namespaces
+    }
+
     /// Process id of its first process, as this process numbers it: `/proc/ID/root` is its file system.
     #[must_use]
     pub fn first_process(&self) -> u32 {

@@ -11,7 +11,10 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{Instance, InstanceError, InstanceSpec, RunId, StateError, Swept, cgroup::Hierarchies, state::RunState};
+use crate::{
+    Instance, InstanceError, InstanceSpec, Leftover, RunId, StateError, Swept, cgroup::Hierarchies,
+    leftover::leftovers, state::RunState,
+};
 
 /// Where runs keep their state unless told otherwise. Short, for sockets; not below `/run`, of which an instance has its own.
 pub const DEFAULT_STATE_ROOT: &str = "/tmp/lab";
@@ -90,6 +93,14 @@ impl Lab {
     #[must_use]
     pub fn swept(&self) -> &[Swept] {
         &self.swept
+    }
+
+    /// Everything of this run that exists on the machine: while instances live, theirs; after their teardown, the run's state directory.
+    ///
+    /// # Errors
+    /// When the machine cannot be read.
+    pub fn leftovers(&self) -> io::Result<Vec<Leftover>> {
+        leftovers(self.state.root(), &self.run)
     }
 
     /// Starts an instance. Any number may be started at once.

@@ -4,24 +4,35 @@
 //! those programs are or which addresses mean what: the caller names the addresses that the upstream side owns.
 
 mod ambient;
+mod capture;
 mod cgroup;
 mod cradle;
 mod engine;
 mod instance;
 mod lab;
+mod leftover;
+mod link;
+mod machine;
 mod namespace;
 mod output;
 pub mod plan;
 mod process;
+mod requirement;
+mod rules;
 mod run;
 mod state;
 
+pub use capture::{Capture, CaptureError, Conflict, Direction, Frame, Losses, Segment, Stream, reassemble};
 pub use cgroup::CgroupError;
 pub use cradle::CradleError;
 pub use engine::{EngineError, EngineState};
 pub use instance::{Instance, InstanceError, InstanceSpec};
 pub use lab::{DEFAULT_STATE_ROOT, Lab, LabError, LabOptions};
+pub use leftover::{Leftover, leftovers};
+pub use link::{Link, LinkError};
 pub use namespace::{NamespaceError, NamespaceIds, Place};
 pub use process::{Input, Output, Process, ProcessError, Program, Stopped};
+pub use requirement::{Feature, Lack, Machine, PROGRAMS, Requirements};
+pub use rules::{RuleSnapshot, RulesError};
 pub use run::{RunId, RunIdError};
 pub use state::{StateError, Swept};

@@ -7,7 +7,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, Write},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, ExitStatus, Stdio},
@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use thiserror::Error;
 use tokio::{sync::watch, time::timeout};
 
@@ -411,12 +411,21 @@ impl Process {
         self.wait(REAPING).await
     }
 
-    /// Stops it in its tracks with SIGSTOP.
+    /// Stops it in its tracks with SIGSTOP; returns when it has stopped, or ended.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn pause(&self) -> Result<(), ProcessError> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        // The signal is only queued: a program on another processor still runs for a while.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::PidFd(self.handle.as_fd()), options) {
+            Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
+            Err(errno) => Err(ProcessError::Signal {
+                label: self.label.clone(),
+                source: errno.into(),
+            }),
+        }
     }
 
     /// Lets it go on with SIGCONT.

@@ -125,6 +125,11 @@ impl RunState {
         ))
     }
 
+    /// Where all runs keep their state.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Makes the state directory of instance `number`.
     pub(crate) fn instance(&self, number: u32) -> Result<PathBuf, StateError> {
         let directory = self.directory.join(number.to_string());
