@@ -148,9 +148,7 @@ impl Planner<'_> {
             // (executors/docker/docker.go:1039-1051).
             let words: Vec<String> = STEPS_COMMAND.iter().map(|word| format!("\"{word}\"")).collect();
             let argv = STANDARD.encode(format!("[{}]", words.join(",")));
-            let mut env = vec![format!("{STEPS_ARGV}={argv}")];
-            env.extend(self.around.raw_env.iter().cloned());
-            request.body.env = Some(env);
+            request.body.env = Some(vec![format!("{STEPS_ARGV}={argv}")]);
         } else {
             request.body.entrypoint = self.entrypoint(&job.entrypoint);
         }
@@ -170,8 +168,6 @@ impl Planner<'_> {
         host: HostConfig,
     ) -> ContainerRequest {
         let name = format!("{}-{}", self.prefix, kind.as_str());
-        let mut env = string_list(self.all, self.temporary);
-        env.extend(self.around.raw_env.iter().cloned());
         ContainerRequest {
             kind,
             aliases: Vec::new(),
@@ -186,7 +182,7 @@ impl Planner<'_> {
                 attach_stderr: Some(true),
                 open_stdin: Some(true),
                 stdin_once: Some(true),
-                env: Some(env),
+                env: Some(string_list(self.all, self.temporary)),
                 labels: Some(self.labels.of_job(kind.as_str())),
                 host_config: Some(host),
                 networking_config: Some(self.networking(&["build".to_owned(), name.clone()], None)),

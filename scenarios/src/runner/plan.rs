@@ -44,9 +44,6 @@ pub struct Circumstances {
     pub images: BTreeMap<String, ResolvedImage>,
     /// Where to put the containers, beyond what the runner can be told.
     pub placement: Placement,
-    /// Entries at the end of `Env` of build and predefined containers, as they stand. The runner always writes `KEY=VALUE`; whoever holds the
-    /// engine's socket need not.
-    pub raw_env: Vec<String>,
 }
 
 /// What a scenario asks for beyond what the runner does: still real settings of the engine, and never labels or environment.
@@ -218,15 +215,6 @@ impl JobPlan {
     /// The build container, knowing the running services.
     pub fn build(&self, services: &[ServiceAddress]) -> ContainerRequest {
         with_services(&self.build, services)
-    }
-
-    /// The same plan with these entries at the end of the build container's `Env`, as they are: what no runner sends, but any client of the engine can.
-    #[must_use]
-    pub fn with_raw_env(mut self, entries: &[String]) -> Self {
-        if !entries.is_empty() {
-            self.build.body.env.get_or_insert_default().extend_from_slice(entries);
-        }
-        self
     }
 }
 

@@ -47,7 +47,6 @@ fn around() -> Circumstances {
             image(HELPER_IMAGE, "4e", &[]),
         ]),
         placement: Placement::default(),
-        raw_env: Vec::new(),
     }
 }
 
@@ -288,11 +287,7 @@ fn a_dollar_in_a_custom_label_is_the_authors() {
 
 #[test]
 fn raw_entries_stand_last_and_as_they_are() {
-    let around = Circumstances {
-        raw_env: vec!["IAM_ROLE".to_owned()],
-        ..around()
-    };
-    let with = plan(&config(""), &job(), &around).unwrap();
+    let with = planned("", &job()).with_raw_env(&["IAM_ROLE".to_owned()]);
     for request in [with.build(&[]), with.predefined(&[])] {
         assert_eq!(request.body.env.unwrap().last().unwrap(), "IAM_ROLE");
     }

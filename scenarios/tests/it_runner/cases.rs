@@ -58,7 +58,6 @@ async fn around(engine: &Engine, images: &[JobImage]) -> Circumstances {
         api_version: (1, 41),
         images: resolved,
         placement: Placement::default(),
-        raw_env: Vec::new(),
     }
 }
 
