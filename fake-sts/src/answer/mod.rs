@@ -104,14 +104,14 @@ fn assume(
     let origin = Origin {
         source_ip: request.source,
         user_agent: request.header("user-agent").map(str::to_owned),
-        region: region(request, received),
+        region: region(request),
     };
     let grant = assume_role::decide(state, caller, &asked, &origin, now)?;
     Ok((asked, grant))
 }
 
-fn region(request: &Request, received: &Received) -> String {
-    let claim = signature::read_claim(request, &received.parameters).ok();
+fn region(request: &Request) -> String {
+    let claim = signature::claim_of(request);
     claim
         .and_then(|claim| claim.credential.split('/').nth(2).map(str::to_owned))
         .unwrap_or_default()
@@ -184,7 +184,7 @@ pub fn facts(state: &State, request: &Request, received: &Received) -> Facts {
             facts.insert(fact.to_owned(), bounded(value));
         }
     }
-    if let Ok(claim) = signature::read_claim(request, &received.parameters) {
+    if let Some(claim) = signature::claim_of(request) {
         if let Some(arn) = state.arn_of_key(claim.access_key_id()) {
             facts.insert("caller".to_owned(), arn.to_owned());
         }

@@ -161,11 +161,18 @@ pub enum SignatureError {
     Mismatch,
 }
 
+/// The claim of a request, unjudged: for ledgers and condition keys. A form has no part in it, only header and query string.
+#[must_use]
+pub fn claim_of(request: &Request) -> Option<Claim> {
+    let query = Parameters::parse(request.query().as_bytes()).ok()?;
+    read_claim(request, &query).ok()
+}
+
 /// Reads the claim of a request: checks 2 to 5 of the order.
 ///
 /// # Errors
 /// When there is none, two, or an incomplete one.
-pub fn read_claim(request: &Request, query: &Parameters) -> Result<Claim, SignatureError> {
+fn read_claim(request: &Request, query: &Parameters) -> Result<Claim, SignatureError> {
     let header = request.header("authorization");
     let presigned = query.get("X-Amz-Algorithm").is_some();
     match (header, presigned) {

@@ -248,3 +248,13 @@ fn the_first_of_two_actions_is_carried_out() {
     let request = bench.signed(&alice(), "Action=GetCallerIdentity&Action=AssumeRole");
     assert!(bench.text(&request).contains("<GetCallerIdentityResult>"));
 }
+
+#[test]
+fn a_form_cannot_make_a_claim() {
+    let mut bench = Bench::new();
+    let request = bench.signed(&alice(), "Action=GetCallerIdentity&X-Amz-Algorithm=AWS4-HMAC-SHA256");
+    assert!(bench.text(&request).starts_with("200\n"));
+    let facts = crate::answer::facts(&bench.state, &request, &crate::front::receive(&request));
+    assert_eq!(facts["access_key_id"], "AKIAIOSFODNN7EXAMPLE");
+    assert_eq!(facts["caller"], "arn:aws:iam::123456789012:user/alice");
+}
