@@ -216,6 +216,15 @@ impl JobPlan {
     pub fn build(&self, services: &[ServiceAddress]) -> ContainerRequest {
         with_services(&self.build, services)
     }
+
+    /// The same plan with these entries at the end of the build container's `Env`, as they are: what no runner sends, but any client of the engine can.
+    #[must_use]
+    pub fn with_raw_env(mut self, entries: &[String]) -> Self {
+        if !entries.is_empty() {
+            self.build.body.env.get_or_insert_default().extend_from_slice(entries);
+        }
+        self
+    }
 }
 
 /// Services are named in `/etc/hosts`, also on a network of their own (services.go:52-56, docker.go:1209).
