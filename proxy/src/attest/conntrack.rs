@@ -13,6 +13,7 @@ const NEW: u16 = 0x100;
 const GET: u16 = 0x101;
 const DELETE: u16 = 0x102;
 const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 /// `NLA_F_NESTED`.
@@ -21,33 +22,45 @@ const IPPROTO_TCP: u8 = 6;
 /// Datagrams of one dump: at 16 KiB each, more entries than a table holds by default.
 const MOST: usize = 65_536;
 
-/// The original direction of one TCP connection, as tracked.
+/// One TCP connection, as tracked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tracked {
+    /// Who opened it.
     pub(crate) source: SocketAddr,
+    /// Where it was meant to go.
     pub(crate) destination: SocketAddr,
+    /// Who answers: another one than the destination if it was redirected.
+    pub(crate) answerer: SocketAddr,
 }
 
 /// Deletes the entry of one connection.
 pub(crate) fn forget(source: SocketAddr, destination: SocketAddr) -> io::Result<()> {
-    delete(&Tracked { source, destination })
+    delete(source, destination)
 }
 
-/// Deletes the entries of all TCP connections to these destinations; says how many there were.
-pub(crate) fn forget_destinations(is_meant: impl Fn(&SocketAddr) -> bool) -> io::Result<usize> {
+/// Deletes the entries of all TCP connections that are meant; says how many there were.
+pub(crate) fn forget_all(is_meant: impl Fn(&Tracked) -> bool) -> io::Result<usize> {
     let mut count = 0;
     for family in [2, 10] {
-        for tracked in list(family)?.iter().filter(|tracked| is_meant(&tracked.destination)) {
-            delete(tracked)?;
+        for tracked in list(family)?.iter().filter(|tracked| is_meant(tracked)) {
+            delete(tracked.source, tracked.destination)?;
             count += 1;
         }
     }
     Ok(count)
 }
 
-fn delete(tracked: &Tracked) -> io::Result<()> {
+fn delete(source: SocketAddr, destination: SocketAddr) -> io::Result<()> {
     let socket = netlink::open(Some(NETFILTER))?;
-    netlink::send(&socket, &netlink::message(DELETE, REQUEST | ACK, 1, &tuple(tracked)))?;
+    netlink::send(
+        &socket,
+        &netlink::message(
+            DELETE,
+            REQUEST | ACK,
+            1,
+            &name(&[(CTA_TUPLE_ORIG, source, destination)]),
+        ),
+    )?;
     let mut buffer = [0_u8; 1024];
     let length = netlink::receive(&socket, &mut buffer)?;
     let mut messages = netlink::messages(buffer.get(..length).unwrap_or_default());
@@ -90,76 +103,71 @@ fn tracked(bytes: &[u8]) -> impl Iterator<Item = Tracked> {
     netlink::messages(bytes)
         .filter(|message| message.kind == NEW)
         .filter_map(|message| {
-            let (_, tuple) = netlink::attributes(message.body.get(4..)?).find(|(kind, _)| *kind == CTA_TUPLE_ORIG)?;
-            read_tuple(tuple)
+            let attributes = message.body.get(4..)?;
+            let (source, destination) = read_tuple(attributes, CTA_TUPLE_ORIG)?;
+            let (answerer, _) = read_tuple(attributes, CTA_TUPLE_REPLY)?;
+            Some(Tracked {
+                source,
+                destination,
+                answerer,
+            })
         })
 }
 
-fn read_tuple(tuple: &[u8]) -> Option<Tracked> {
-    let part = |kind| {
-        netlink::attributes(tuple)
-            .find(|(found, _)| *found == kind)
-            .map(|(_, payload)| payload)
-    };
-    let (addresses, protocol) = (part(CTA_TUPLE_IP)?, part(CTA_TUPLE_PROTO)?);
-    let (mut source, mut destination) = (None, None);
-    for (kind, payload) in netlink::attributes(addresses) {
-        // CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP_V6_DST
-        match kind {
-            1 => source = v4(payload),
-            2 => destination = v4(payload),
-            3 => source = v6(payload),
-            4 => destination = v6(payload),
-            _ => {}
-        }
+/// The two ends of one direction.
+fn read_tuple(entry: &[u8], direction: u16) -> Option<(SocketAddr, SocketAddr)> {
+    let tuple = payload(entry, direction)?;
+    let (addresses, protocol) = (payload(tuple, CTA_TUPLE_IP)?, payload(tuple, CTA_TUPLE_PROTO)?);
+    // CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP_V6_DST
+    let source = payload(addresses, 1)
+        .and_then(v4)
+        .or_else(|| payload(addresses, 3).and_then(v6))?;
+    let destination = payload(addresses, 2)
+        .and_then(v4)
+        .or_else(|| payload(addresses, 4).and_then(v6))?;
+    // CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT
+    if payload(protocol, 1)?.first() != Some(&IPPROTO_TCP) {
+        return None;
     }
-    let (mut number, mut from, mut to) = (None, None, None);
-    for (kind, payload) in netlink::attributes(protocol) {
-        // CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT
-        match kind {
-            1 => number = payload.first().copied(),
-            2 => from = port(payload),
-            3 => to = port(payload),
-            _ => {}
-        }
-    }
-    let tracked = Tracked {
-        source: SocketAddr::new(source?, from?),
-        destination: SocketAddr::new(destination?, to?),
-    };
-    (number == Some(IPPROTO_TCP)).then_some(tracked)
+    let (from, to) = (port(payload(protocol, 2)?)?, port(payload(protocol, 3)?)?);
+    Some((SocketAddr::new(source, from), SocketAddr::new(destination, to)))
 }
 
-fn tuple(tracked: &Tracked) -> Vec<u8> {
-    let (family, mut addresses) = match (tracked.source.ip(), tracked.destination.ip()) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            (2, attribute(1, &source.octets(), destination.octets().as_slice(), 2))
-        }
-        (source, destination) => {
-            let octets = |address: IpAddr| match address {
-                IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-                IpAddr::V6(address) => address.octets(),
-            };
-            (10, attribute(3, &octets(source), octets(destination).as_slice(), 4))
-        }
-    };
-    let mut protocol = one_attribute(1, &[IPPROTO_TCP]);
-    protocol.extend(one_attribute(2, &tracked.source.port().to_be_bytes()));
-    protocol.extend(one_attribute(3, &tracked.destination.port().to_be_bytes()));
-    addresses = one_attribute(CTA_TUPLE_IP | NESTED, &addresses);
-    addresses.extend(one_attribute(CTA_TUPLE_PROTO | NESTED, &protocol));
-    let mut body = vec![family, 0, 0, 0];
-    body.extend(one_attribute(CTA_TUPLE_ORIG | NESTED, &addresses));
+fn payload(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    netlink::attributes(attributes)
+        .find(|(kind, _)| *kind == wanted)
+        .map(|(_, payload)| payload)
+}
+
+/// The body of a message that names a connection by its ends, in one direction or more.
+fn name(directions: &[(u16, SocketAddr, SocketAddr)]) -> Vec<u8> {
+    let is_v4 = directions
+        .iter()
+        .all(|(_, source, destination)| source.is_ipv4() && destination.is_ipv4());
+    let mut body = vec![if is_v4 { 2 } else { 10 }, 0, 0, 0];
+    for (direction, source, destination) in directions {
+        let (first, second) = if is_v4 { (1, 2) } else { (3, 4) };
+        let mut addresses = attribute(first, &octets(source.ip(), is_v4));
+        addresses.extend(attribute(second, &octets(destination.ip(), is_v4)));
+        let mut protocol = attribute(1, &[IPPROTO_TCP]);
+        protocol.extend(attribute(2, &source.port().to_be_bytes()));
+        protocol.extend(attribute(3, &destination.port().to_be_bytes()));
+        let mut tuple = attribute(CTA_TUPLE_IP | NESTED, &addresses);
+        tuple.extend(attribute(CTA_TUPLE_PROTO | NESTED, &protocol));
+        body.extend(attribute(direction | NESTED, &tuple));
+    }
     body
 }
 
-fn attribute(first: u16, one: &[u8], other: &[u8], second: u16) -> Vec<u8> {
-    let mut bytes = one_attribute(first, one);
-    bytes.extend(one_attribute(second, other));
-    bytes
+fn octets(address: IpAddr, is_v4: bool) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) if is_v4 => address.octets().to_vec(),
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
 }
 
-fn one_attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
+fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(4 + payload.len()).unwrap_or(u16::MAX);
     let mut bytes = Vec::with_capacity(payload.len() + 8);
     bytes.extend_from_slice(&length.to_ne_bytes());
@@ -187,21 +195,29 @@ mod tests {
 
     use super::*;
 
+    fn written(one: &Tracked) -> Vec<u8> {
+        let directions = [
+            (CTA_TUPLE_ORIG, one.source, one.destination),
+            (CTA_TUPLE_REPLY, one.answerer, one.source),
+        ];
+        netlink::message(NEW, 0, 1, &name(&directions))
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read_again(source in any::<u32>(), from in any::<u16>(), to in any::<u16>()) {
             let source = SocketAddr::new(IpAddr::from(source.to_be_bytes()), from);
-            let one = Tracked { source, destination: SocketAddr::new("169.254.169.254".parse().unwrap(), to) };
-            let bytes = netlink::message(NEW, 0, 1, &tuple(&one));
-            prop_assert_eq!(tracked(&bytes).collect::<Vec<_>>(), vec![one]);
+            let destination = SocketAddr::new("169.254.169.254".parse().unwrap(), to);
+            let one = Tracked { source, destination, answerer: "172.17.0.1:8000".parse().unwrap() };
+            prop_assert_eq!(tracked(&written(&one)).collect::<Vec<_>>(), vec![one]);
         }
 
         #[test]
         fn what_is_written_is_read_again_in_ipv6(source in any::<u128>(), from in any::<u16>(), to in any::<u16>()) {
             let source = SocketAddr::new(IpAddr::from(source.to_be_bytes()), from);
-            let one = Tracked { source, destination: SocketAddr::new("fd00:ec2::254".parse().unwrap(), to) };
-            let bytes = netlink::message(NEW, 0, 1, &tuple(&one));
-            prop_assert_eq!(tracked(&bytes).collect::<Vec<_>>(), vec![one]);
+            let destination = SocketAddr::new("fd00:ec2::254".parse().unwrap(), to);
+            let one = Tracked { source, destination, answerer: destination };
+            prop_assert_eq!(tracked(&written(&one)).collect::<Vec<_>>(), vec![one]);
         }
 
         #[test]

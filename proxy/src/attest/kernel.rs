@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use super::sock_diag::Query;
 use crate::caller::{Attestor, Connection, Facts, Unattested};
 use crate::engine::Engine;
 
+const NOT_AT_ALL: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// How long a connection may wait to be explained: requests arrive before the engine knows their container.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two looks; doubled each time, so that a peer that nobody can explain costs the engine little.
@@ -247,13 +249,20 @@ impl Pin {
         if proof.cgroup_id != self.cgroup_id {
             return Err(Unattested::AnotherSocket);
         }
-        self.run.check()?;
-        // Last, so that an address which went while we asked is noticed.
-        self.namespace.refresh();
-        if self.address.is_cancelled() {
-            Err(Unattested::NotRunning)
-        } else {
-            Ok(())
+        // Last, so that an end or a lost address is noticed which came while we asked. One call for both descriptors: this is asked
+        // for every request. That the cgroup is populated follows from the first process being alive.
+        let mut polled = [
+            PollFd::new(self.run.process(), PollFlags::IN),
+            PollFd::new(&*self.namespace, PollFlags::IN),
+        ];
+        let is_quiet = matches!(rustix::event::poll(&mut polled, Some(&NOT_AT_ALL)), Ok(0));
+        if !is_quiet {
+            self.namespace.refresh();
+            self.run.check()?;
         }
+        if self.address.is_cancelled() || self.run.ended().is_cancelled() {
+            return Err(Unattested::NotRunning);
+        }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 
@@ -117,6 +117,13 @@ impl Namespace {
         });
         let _ = self.following.set(task.abort_handle());
         Ok(())
+    }
+}
+
+impl AsFd for Namespace {
+    /// Readable when the kernel has notified something about addresses.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.addresses.as_fd()
     }
 }
 

@@ -89,6 +89,11 @@ impl Run {
         &self.ended
     }
 
+    /// The container's first process.
+    pub(crate) const fn process(&self) -> &Process {
+        &self.body.process
+    }
+
     pub(crate) const fn network(&self) -> u64 {
         self.body.network
     }

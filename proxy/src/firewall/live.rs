@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::difference::{self, Difference};
 use super::document::{self, TABLE};
 use super::programs::{FirewallError, IP, NFT};
-use super::{ENDPOINT_PORT, ENDPOINT_V4, ENDPOINT_V6, Plan, routing};
-use crate::attest::conntrack;
+use super::{ENDPOINTS, Plan, routing};
+use crate::attest::conntrack::{self, Tracked};
 
 /// Puts everything in place: routing rules that are missing, then the table in one transaction, then connections that were made
 /// before are cut. Applying twice changes nothing.
@@ -25,12 +25,13 @@ pub async fn apply(plan: Plan) -> Result<(), FirewallError> {
     }
     let transaction = document::transaction(&document::commands(plan));
     NFT.run(&words(&["-j", "-f", "-"]), &transaction).await?;
-    // A connection that was tracked before the redirect existed keeps its destination for as long as its entry lives.
-    conntrack::forget_destinations(|destination| {
-        let ip = destination.ip();
-        (ip == ENDPOINT_V4 || ip == ENDPOINT_V6) && destination.port() == ENDPOINT_PORT
-    })
-    .map_err(FirewallError::Tracked)?;
+    // A connection that was tracked before the redirect existed keeps its destination for as long as its entry lives. Those that are
+    // redirected to us already are left alone.
+    let is_old = |tracked: &Tracked| {
+        ENDPOINTS.contains(&tracked.destination)
+            && (tracked.answerer == tracked.destination || tracked.answerer.port() != plan.port.get())
+    };
+    conntrack::forget_all(is_old).map_err(FirewallError::Tracked)?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_connection_to_the_proxys_own_port_is_dropped", guarded),
     ("a_flushed_ruleset_leaves_jobs_blocked_and_the_host_not", flushed),
     ("a_connection_from_before_the_rules_is_cut", cut),
+    ("applying_again_leaves_redirected_connections_alone", left_alone),
     ("removing_leaves_the_rules_of_others", removed),
 ];
 
@@ -145,6 +146,21 @@ fn cut(world: &World) -> Result<(), Failed> {
         // Whether it is reset or silent does not matter; nothing of the real endpoint arrives any more.
         let _ = container.order(&format!("send {name} x"));
         assert_ne!(container.order(&format!("receive {name}")), Ok(CANARY.to_owned()));
+    }
+    Ok(())
+}
+
+fn left_alone(world: &World) -> Result<(), Failed> {
+    use std::io::{Read, Write};
+    let container = world.container(HostConfig::default());
+    for (name, endpoint) in [("four", ENDPOINT), ("six", ENDPOINT_V6)] {
+        let (mut stream, _) = container.connect(name, "-", endpoint, "");
+        apply(world)?;
+        stream.write_all(b"ours")?;
+        assert_eq!(container.order(&format!("receive {name}"))?, "ours");
+        container.order(&format!("send {name} thanks"))?;
+        let mut buffer = [0; 6];
+        stream.read_exact(&mut buffer)?;
     }
     Ok(())
 }
