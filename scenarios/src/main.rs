@@ -1,1 +1,7 @@
-fn main() {}
+//! The command line: reads arguments, calls, and picks the exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    scenarios::cli::main().into()
+}

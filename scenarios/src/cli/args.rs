@@ -1,0 +1,144 @@
+//! The command line's words. Names are a contract: other people's scripts use them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::case::model::Defence;
+use crate::stage::Standing;
+
+/// Attacks a defence of the EC2 metadata endpoint from real job containers, and says with evidence what held.
+///
+/// An instance in a box is built for it: namespaces with a Docker engine of their own, a fake metadata service behind a routed hop, a fake STS. Nothing
+/// of this machine is touched and no packet leaves it.
+#[derive(Debug, Parser)]
+#[command(name = "scenarios", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Where the case files are
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) cases: Option<PathBuf>,
+    /// Tell what is done, step by step, on stderr
+    #[arg(long, short, global = true)]
+    pub(super) verbose: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  scenarios run                            every scenario against the metadata proxy
+  scenarios run NET --defence none         what happens without a defence
+  scenarios run --matrix --report report   every defence, judged by what the cases say of it
+  scenarios controls                       each scenario against the hole it exists for
+  scenarios explain ROLE-02                what an attack is and what stops it
+
+Exit codes: 0 everything held, 1 something leaked, was unexpected or void, 2 usage or a broken file,
+3 this machine cannot run the lab, 4 nothing matched.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run scenarios against a defence
+    Run(RunArguments),
+    /// Run every scenario against the hole it exists for; red is success
+    Controls(RunArguments),
+    /// List the scenarios
+    List {
+        /// Ids, families or parts of names; all when absent
+        filter: Vec<String>,
+        /// How to print them
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Say what an attack is, why it works where it works, and what stops it
+    Explain {
+        /// The scenario's id, for example ROLE-02
+        id: String,
+    },
+    /// Print the JSON schema of case files
+    Schema,
+    /// Say what this machine lacks to run the lab, and the command that installs it
+    Doctor,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A line each
+    Text,
+    /// One JSON array
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    /// Ids, families or parts of names; all when absent
+    pub(super) filter: Vec<String>,
+    /// What stands between jobs and credentials
+    #[arg(long, value_name = "DEFENCE", value_delimiter = ',', value_parser = defence)]
+    pub(super) defence: Vec<Defence>,
+    /// Judge every defence by what the cases expect of it: a documented leak is no failure
+    #[arg(long)]
+    pub(super) matrix: bool,
+    /// Scenarios at the same time [default: twice the processors]
+    #[arg(long, value_name = "N")]
+    pub(super) jobs: Option<usize>,
+    /// Run only the K-th of N parts
+    #[arg(long, value_name = "K/N", value_parser = shard, default_value = "1/1")]
+    pub(super) shard: (usize, usize),
+    /// Write report.json and junit.xml here
+    #[arg(long, value_name = "DIR")]
+    pub(super) report: Option<PathBuf>,
+    /// Seed of every marker and id
+    #[arg(long, default_value = "lab")]
+    pub(super) seed: String,
+    /// No progress on stderr
+    #[arg(long)]
+    pub(super) quiet: bool,
+}
+
+impl RunArguments {
+    /// What to run against: the proxy unless said otherwise, everything with `--matrix`.
+    pub(super) fn defences(&self) -> Vec<Standing> {
+        let chosen = match (self.defence.is_empty(), self.matrix) {
+            (false, _) => self.defence.clone(),
+            (true, true) => Defence::ALL.to_vec(),
+            (true, false) => vec![Defence::Proxy],
+        };
+        chosen.into_iter().map(Standing::Defence).collect()
+    }
+
+    /// Whether documented leaks are no failure.
+    pub(super) const fn matrix(&self) -> bool {
+        self.matrix
+    }
+}
+
+fn defence(word: &str) -> Result<Defence, String> {
+    Defence::parse(word).ok_or_else(|| {
+        let known: Vec<_> = Defence::ALL.iter().map(|defence| defence.as_str()).collect();
+        format!("one of {}", known.join(", "))
+    })
+}
+
+fn shard(word: &str) -> Result<(usize, usize), String> {
+    let parts = word.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+    match parts {
+        Some((k, n)) if 1 <= k && k <= n => Ok((k, n)),
+        _ => Err("K/N with 1 ≤ K ≤ N, for example 1/2".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_teaches() {
+        insta::assert_snapshot!(Arguments::command().term_width(100).render_long_help());
+    }
+}

@@ -1,0 +1,69 @@
+//! `list` and `explain`.
+
+use std::fmt::Write;
+
+use super::args::Format;
+use super::{Exit, complain, say};
+use crate::case::model::Case;
+
+pub(super) fn list(cases: &[&Case], format: Format) -> Exit {
+    if cases.is_empty() {
+        complain("error: no scenario matches");
+        return Exit::NothingMatched;
+    }
+    match format {
+        Format::Text => {
+            for case in cases {
+                say(&format!("{:<9} {}", case.id, case.title));
+            }
+        }
+        Format::Json => {
+            let rows: Vec<_> = cases
+                .iter()
+                .map(|case| {
+                    let expect: serde_json::Map<_, _> = case
+                        .expect
+                        .iter()
+                        .map(|(defence, expected)| (defence.to_string(), expected.to_string().into()))
+                        .collect();
+                    serde_json::json!({
+                        "id": case.id, "name": case.name, "title": case.title, "exclusive": case.exclusive, "expect": expect,
+                        "hole": {"weak": case.hole.weak, "defence": case.hole.defence},
+                    })
+                })
+                .collect();
+            say(&serde_json::Value::Array(rows).to_string());
+        }
+    }
+    Exit::Held
+}
+
+pub(super) fn explain(cases: &[&Case], id: &str) -> Exit {
+    let Some(case) = cases.iter().find(|case| case.id.eq_ignore_ascii_case(id)).or_else(|| cases.first()) else {
+        complain(&format!("error: there is no scenario {id}; `scenarios list` shows them all"));
+        return Exit::NothingMatched;
+    };
+    say(&text(case));
+    Exit::Held
+}
+
+/// A case for a person who never saw it.
+fn text(case: &Case) -> String {
+    let mut text = format!("{}  {}\n\n{}\n\n", case.id, case.title, case.doc.trim());
+    text.push_str("A defence may answer\n");
+    for (defence, expected) in &case.expect {
+        let _ = writeln!(text, "  {defence:<10} {expected}");
+    }
+    let holes: Vec<String> = case
+        .hole
+        .weak
+        .iter()
+        .map(|hole| format!("weak-proxy --hole {hole}"))
+        .chain(case.hole.defence.iter().map(|defence| format!("defence {defence}")))
+        .collect();
+    let _ = writeln!(text, "\nIt turns red against\n  {}", holes.join("\n  "));
+    if !case.references.is_empty() {
+        let _ = writeln!(text, "\nReferences\n  {}", case.references.join("\n  "));
+    }
+    text.trim_end().to_owned()
+}

@@ -1,0 +1,120 @@
+//! Writes the files that a run's programs read: the simulated account with every case's roles, and the operator's policy with every case's rules.
+
+use toml::{Table, Value};
+
+use crate::case::model::Case;
+use crate::cast::{ACCOUNT, Cast, GITLAB, HOST_ROLE, REGION, role_arn, world_role};
+
+/// How the instance answers metadata requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceSettings {
+    /// `optional` leaves IMDSv1 on.
+    pub http_tokens: &'static str,
+    /// `HttpPutResponseHopLimit`.
+    pub hop_limit: u8,
+}
+
+/// The world file of a run: one account, one instance, and the roles of these cases.
+pub fn world(cases: &[&Case], settings: &InstanceSettings) -> String {
+    let host = role_arn(HOST_ROLE);
+    let mut roles = vec![table([
+        ("name", text(HOST_ROLE)),
+        ("trust", policy("Allow", "Principal", table([("Service", text("ec2.amazonaws.com"))]).into(), "sts:AssumeRole", None)),
+        // As wide as it can be: what keeps a job from another role must be the defence, not luck with the instance's policy.
+        ("policy", policy("Allow", "Resource", text("*"), "sts:AssumeRole", None)),
+    ])];
+    for case in cases {
+        for role in &case.roles {
+            let principal = table([("AWS", text(&host))]).into();
+            let effect = if role.untrusting { "Deny" } else { "Allow" };
+            let condition = role
+                .external_id
+                .as_ref()
+                .map(|id| table([("StringEquals", table([("sts:ExternalId", text(id))]).into())]));
+            roles.push(table([
+                ("name", text(&world_role(&case.id, &role.name))),
+                ("trust", policy(effect, "Principal", principal, "sts:AssumeRole", condition)),
+            ]));
+        }
+    }
+    let world = table([
+        ("account", table([("id", text(ACCOUNT)), ("region", text(REGION)), ("partition", text("aws"))]).into()),
+        (
+            "instance",
+            table([
+                ("id", text("i-0123456789abcdef0")),
+                ("profile", text("lab-host-profile")),
+                ("role", text(HOST_ROLE)),
+                ("http_tokens", text(settings.http_tokens)),
+                ("hop_limit", Value::Integer(settings.hop_limit.into())),
+                ("endpoint", text("enabled")),
+                ("ipv6", Value::Boolean(true)),
+                ("user_data", text("#!/bin/sh\n# what an operator keeps here is nobody else's business\n")),
+                ("tags", table([("Name", text("ci-runner"))]).into()),
+            ])
+            .into(),
+        ),
+        ("role", Value::Array(roles.into_iter().map(Value::Table).collect())),
+    ]);
+    world.to_string()
+}
+
+/// The operator's configuration of the proxy: one rule for each `[[rule]]` of these cases.
+pub fn proxy_config(cases: &[&Case], engine_socket: &str, sts: &str, port: u16, metrics: &str) -> String {
+    let mut rules = Vec::new();
+    for case in cases {
+        let cast = Cast::new(case);
+        for (index, rule) in case.rules.iter().enumerate() {
+            let project = cast.jobs.get(&rule.job).map_or(0, |(project, _)| *project);
+            let mut entry = table([
+                ("name", text(&format!("{}-{index}", case.id.to_lowercase()))),
+                ("runner", text(&cast.runner_id)),
+                ("gitlab", text(GITLAB)),
+                ("project", Value::Integer(project.try_into().unwrap_or(i64::MAX))),
+            ]);
+            if !rule.kind.is_empty() {
+                entry.insert("kind".to_owned(), list(&rule.kind));
+            }
+            if let Some(role) = &rule.role {
+                entry.insert("role".to_owned(), text(&world_role(&case.id, role)));
+            }
+            if !rule.selectable.is_empty() {
+                let names: Vec<String> = rule.selectable.iter().map(|role| world_role(&case.id, role)).collect();
+                entry.insert("selectable".to_owned(), list(&names));
+            }
+            if let Some(id) = &rule.external_id {
+                entry.insert("external_id".to_owned(), text(id));
+            }
+            rules.push(Value::Table(entry));
+        }
+    }
+    let config = table([
+        ("listen", table([("port", Value::Integer(port.into())), ("metrics", text(metrics))]).into()),
+        ("engine", table([("socket", text(engine_socket))]).into()),
+        ("aws", table([("account", text(ACCOUNT)), ("region", text(REGION)), ("sts_endpoint", text(sts))]).into()),
+        ("rule", Value::Array(rules)),
+    ]);
+    config.to_string()
+}
+
+fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn text(value: &str) -> Value {
+    Value::String(value.to_owned())
+}
+
+fn list(values: &[String]) -> Value {
+    Value::Array(values.iter().map(|value| text(value)).collect())
+}
+
+/// A policy document with one statement; `subject` is `Principal` or `Resource`.
+fn policy(effect: &str, subject: &str, value: Value, action: &str, condition: Option<Table>) -> Value {
+    let mut statement = table([("Effect", text(effect)), ("Action", text(action))]);
+    statement.insert(subject.to_owned(), value);
+    if let Some(condition) = condition {
+        statement.insert("Condition".to_owned(), condition.into());
+    }
+    table([("Version", text("2012-10-17")), ("Statement", Value::Array(vec![statement.into()]))]).into()
+}

@@ -1,0 +1,203 @@
+//! Acts a case out on a stage: starts its jobs, takes its steps in order, runs its controls, and gathers what every container received.
+//! It judges nothing itself: verdicts come from `oracle`, the judgement from `verdict`.
+
+mod actors;
+mod control;
+mod lines;
+mod request;
+mod scene;
+mod steps;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+
+use crate::case::model::{Case, Defence};
+use crate::cast::{Cast, HOST_ROLE, world_role};
+use crate::oracle::answer::{Exchange, View};
+use crate::report::{Attempt, Finding};
+use crate::stage::Stage;
+use crate::verdict::Verdict;
+
+pub use actors::Watched;
+
+/// What acting a case out brought.
+#[derive(Debug, Default)]
+pub struct Played {
+    /// Attempts in order.
+    pub attempts: Vec<Attempt>,
+    /// Failed controls and lab faults.
+    pub findings: Vec<Finding>,
+    /// Containers that took part: what they may see, and where their traffic was captured.
+    pub watched: Vec<Watched>,
+    /// Foreign canaries that attempts have reported already.
+    pub leaked: BTreeSet<String>,
+    /// Bodies of refusals, by status.
+    pub denials: BTreeMap<u16, BTreeSet<Vec<u8>>>,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+/// Why a case could not be acted out to its end. The scenario is void then, with this as its reason.
+#[derive(Debug, thiserror::Error)]
+pub enum PlayError {
+    /// The engine, a fake or a container did not do what was asked.
+    #[error("{what}: {why}")]
+    Lab {
+        /// What was being done.
+        what: String,
+        /// What came back, whole chain.
+        why: String,
+    },
+    /// The case names something that is not there (checked when it was read, so this is a defect of the runner).
+    #[error(transparent)]
+    Placeholder(#[from] crate::expand::UnknownPlaceholder),
+    /// A control failed: nothing would be learnt from going on.
+    #[error("control failed: {why}")]
+    Control {
+        /// Which, and what it got.
+        why: String,
+    },
+}
+
+impl PlayError {
+    /// An error of the lab with its causes.
+    pub(crate) fn lab(what: impl Into<String>, error: &dyn std::error::Error) -> Self {
+        Self::Lab { what: what.into(), why: with_causes(error) }
+    }
+}
+
+/// An error and what caused it, in one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}
+
+/// What steps share while a case is played.
+pub(crate) struct Play<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) case: &'a Case,
+    pub(crate) cast: Cast,
+    pub(crate) defence: Defence,
+    pub(crate) actors: actors::Actors,
+    pub(crate) saved: BTreeMap<String, String>,
+    pub(crate) expiry: BTreeMap<String, jiff::Timestamp>,
+    /// How opening each named connection went.
+    pub(crate) connections: BTreeMap<(String, String), String>,
+    pub(crate) faults: Vec<(String, u64)>,
+    pub(crate) played: Played,
+}
+
+/// Plays a case. Whatever happens, its containers, networks and faults are gone afterwards.
+pub async fn play(stage: &Stage, case: &Case, defence: Defence) -> Played {
+    let begun = Instant::now();
+    let mut play = Play {
+        stage,
+        case,
+        cast: Cast::new(case),
+        defence,
+        actors: actors::Actors::default(),
+        saved: BTreeMap::new(),
+        expiry: BTreeMap::new(),
+        connections: BTreeMap::new(),
+        faults: Vec::new(),
+        played: Played::default(),
+    };
+    if let Err(error) = play.act().await {
+        let oracle = if matches!(error, PlayError::Control { .. }) { "control" } else { "lab" };
+        play.played.findings.push(Finding { oracle: oracle.to_owned(), verdict: Verdict::Void, what: error.to_string() });
+    }
+    play.clean_up().await;
+    play.played.seconds = begun.elapsed().as_secs_f64();
+    play.played
+}
+
+impl Play<'_> {
+    async fn act(&mut self) -> Result<(), PlayError> {
+        self.set_scene().await?;
+        self.control_before().await?;
+        for (index, step) in self.case.steps.iter().enumerate() {
+            if !step.only.is_empty() && !step.only.contains(&self.defence) {
+                continue;
+            }
+            let each: Vec<Option<&str>> =
+                if step.each.is_empty() { vec![None] } else { step.each.iter().map(|value| Some(value.as_str())).collect() };
+            for value in each {
+                self.take(index + 1, step, value).await?;
+            }
+        }
+        self.control_after().await
+    }
+
+    async fn clean_up(&mut self) {
+        for (service, id) in std::mem::take(&mut self.faults) {
+            let control = self.stage.fake(&service);
+            if let Err(error) = control.lift(id).await {
+                self.played.findings.push(Finding {
+                    oracle: "lab".to_owned(),
+                    verdict: Verdict::Void,
+                    what: error.to_string(),
+                });
+            }
+        }
+        self.played.watched.extend(self.actors.watched());
+        if let Err(error) = self.actors.clean_up(&self.stage.docker).await {
+            self.played.findings.push(Finding { oracle: "lab".to_owned(), verdict: Verdict::Void, what: error.to_string() });
+        }
+    }
+
+    /// What a container of this job and kind may see.
+    pub(crate) fn view(&self, job: &str, kind: &str) -> View {
+        let sanctioned = self.cast.sanctioned(self.case, job, kind);
+        View {
+            own: sanctioned.iter().map(|role| format!("role:{}", world_role(&self.case.id, role))).collect(),
+            roles: self.cast.roles.iter().map(|(name, arn)| (arn.clone(), name.clone())).collect(),
+            job_id: self.cast.jobs.get(job).map(|(_, id)| id.to_string()).unwrap_or_default(),
+            plain: sanctioned.iter().map(|role| world_role(&self.case.id, role)).collect(),
+            host_role: HOST_ROLE.to_owned(),
+        }
+    }
+
+    /// Records an attempt and what it shows beyond its own verdict.
+    pub(crate) fn record(&mut self, attempt: Attempt, exchanges: &[Exchange], view: &View) {
+        for exchange in exchanges {
+            self.played.leaked.extend(
+                self.stage.canaries.find(&exchange.received).into_iter().filter(|name| !view.own.contains(name)),
+            );
+            for answer in crate::oracle::answer::Answer::parse_all(&exchange.received) {
+                if (400..500).contains(&answer.status) && !exchange.request.starts_with("HEAD") {
+                    self.played.denials.entry(answer.status).or_default().insert(answer.body);
+                }
+            }
+        }
+        self.played.attempts.push(attempt);
+    }
+
+    /// Puts values into a text of the case.
+    pub(crate) fn expand(&self, text: &str, each: Option<&str>) -> Result<String, PlayError> {
+        let looked_up = |name: &str| -> Option<String> {
+            match name.split_once('.') {
+                _ if name == "each" => each.map(str::to_owned),
+                _ if name == "sts" => Some(crate::stage::STS_URL.to_owned()),
+                _ if name == "proxy.port" => Some(crate::stage::PROXY_PORT.to_string()),
+                _ if name == "host.role" => Some(HOST_ROLE.to_owned()),
+                _ if name == "host.arn" => Some(crate::cast::role_arn(HOST_ROLE)),
+                _ if name == "runner.id" => Some(self.cast.runner_id.clone()),
+                Some(("role", role)) => self.cast.roles.contains_key(role).then(|| world_role(&self.case.id, role)),
+                Some(("arn", role)) => self.cast.roles.get(role).cloned(),
+                Some(("project", job)) => self.cast.jobs.get(job).map(|(project, _)| project.to_string()),
+                Some(("job", job)) => self.cast.jobs.get(job).map(|(_, id)| id.to_string()),
+                Some(("network", network)) => Some(actors::network_name(&self.case.id, network)),
+                Some(("saved", saved)) => self.saved.get(saved).cloned(),
+                _ => self.actors.known(name),
+            }
+        };
+        Ok(crate::expand::expand(text, looked_up)?)
+    }
+}

@@ -1,0 +1,93 @@
+//! Reports are read by people and pipelines: their whole text is pinned.
+
+use super::*;
+
+fn attempt(verdict: &str, expected: &str) -> Attempt {
+    Attempt {
+        step: 1,
+        place: "a.build".to_owned(),
+        what: "IMDSv2 flow".to_owned(),
+        note: String::new(),
+        verdict: verdict.parse().unwrap(),
+        expected: Expected(vec![expected.parse().unwrap()]),
+        exchanges: vec![Shown {
+            request: "GET /latest/meta-data/ HTTP/1.1".to_owned(),
+            connect: "ok".to_owned(),
+            answer: "HTTP/1.1 200 OK\n\n<canary host-role>".to_owned(),
+            end: "eof".to_owned(),
+        }],
+    }
+}
+
+fn scenario(id: &str, defence: &str, attempts: Vec<Attempt>) -> ScenarioReport {
+    ScenarioReport {
+        id: id.to_owned(),
+        name: "x".to_owned(),
+        title: format!("What {id} is about, told in a line that is longer than it should be"),
+        defence: defence.to_owned(),
+        judgement: ScenarioReport::judge(&attempts, &[]),
+        attempts,
+        findings: Vec::new(),
+        seconds: 0.5,
+    }
+}
+
+fn run(matrix: bool) -> RunReport {
+    RunReport {
+        format: 1,
+        started: "2026-11-21T00:00:00Z".to_owned(),
+        seed: "lab".to_owned(),
+        matrix,
+        scenarios: vec![
+            scenario("NET-01", "none", vec![attempt("LEAK(host-role)", "LEAK")]),
+            scenario("NET-01", "proxy", vec![attempt("DENY", "DENY")]),
+            scenario("ROLE-02", "proxy", vec![attempt("LEAK(role:role-02-admin)", "DENY"), attempt("VOID", "DENY")]),
+            scenario("ROLE-04", "proxy", vec![attempt("LEAK(role:role-04-admin)", "DENY")]),
+        ],
+        findings: Vec::new(),
+        seconds: 12.3,
+    }
+}
+
+#[test]
+fn a_matrix_fits_a_hundred_columns() {
+    let text = table::render(&run(true), table::Colour::Plain);
+    assert!(text.lines().all(|line| line.chars().count() <= table::WIDTH), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_single_defence_shows_its_verdicts() {
+    let mut run = run(false);
+    run.scenarios.retain(|scenario| scenario.defence == "proxy");
+    let text = table::render(&run, table::Colour::Plain);
+    assert!(text.lines().all(|line| line.chars().count() <= table::WIDTH), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_documented_leak_fails_a_run_only_without_matrix() {
+    let mut report = run(true);
+    report.scenarios.truncate(2);
+    assert!(!report.fails());
+    report.matrix = false;
+    assert!(report.fails());
+}
+
+#[test]
+fn junit_tells_failures_from_errors() {
+    let text = junit::render(&run(false)).unwrap();
+    let stable: String = text.lines().filter(|line| !line.contains("uuid")).map(|line| format!("{line}\n")).collect();
+    insta::assert_snapshot!(stable);
+}
+
+#[test]
+fn what_is_written_is_whole_and_read_back() {
+    let directory = tempfile::tempdir().unwrap();
+    run(true).write(directory.path()).unwrap();
+    let read: RunReport = serde_json::from_slice(&std::fs::read(directory.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!(read.scenarios.len(), 4);
+    let mut names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["junit.xml", "report.json"]);
+}

@@ -1,0 +1,251 @@
+//! Runs cases against what stands in the defence's place: builds the stages, plays the cases on them, asks the run-wide oracles at the end, and folds
+//! everything into a report. A late packet counts: ledgers and captures are read when the last scenario of a stage has ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::StreamExt;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::case::model::{Action, Case, Defence};
+use crate::cast::Cast;
+use crate::oracle::ledger::{Allowed, Sources, strays};
+use crate::play::{Played, Watched, play};
+use crate::report::progress::Progress;
+use crate::report::{Finding, RunReport, ScenarioReport};
+use crate::stage::{Stage, Standing, Workshop};
+use crate::verdict::Verdict;
+
+/// Version of `report.json`.
+const FORMAT: u32 = 1;
+/// Stages that are up at the same time: each has an engine, two fakes and a proxy.
+const STAGES_AT_ONCE: usize = 3;
+
+/// How to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Scenarios at the same time, over all stages.
+    pub jobs: usize,
+    /// Documented leaks are part of what is expected.
+    pub matrix: bool,
+}
+
+/// A case and what it is run against.
+pub type Item<'a> = (&'a Case, Standing);
+
+/// Runs all items. The report holds them in the order given.
+pub async fn run(workshop: &Workshop, items: &[Item<'_>], pace: Pace, progress: &Progress) -> RunReport {
+    let begun = Instant::now();
+    let started = workshop.ambient.now().to_string();
+    let places = Semaphore::new(pace.jobs.max(1));
+    let outcomes: Vec<(Vec<ScenarioReport>, Vec<Finding>)> = futures_util::stream::iter(stages_of(items))
+        .map(|(standing, cases)| on_stage(workshop, standing, cases, &places, progress))
+        .buffer_unordered(STAGES_AT_ONCE)
+        .collect()
+        .await;
+    let mut findings = Vec::new();
+    let mut reports: BTreeMap<(String, String), ScenarioReport> = BTreeMap::new();
+    for (scenarios, found) in outcomes {
+        findings.extend(found);
+        reports.extend(scenarios.into_iter().map(|report| ((report.id.clone(), report.defence.clone()), report)));
+    }
+    let scenarios = items.iter().filter_map(|(case, standing)| reports.remove(&(case.id.clone(), standing.label()))).collect();
+    progress.end();
+    RunReport {
+        format: FORMAT,
+        started,
+        seed: workshop.seed.clone(),
+        matrix: pace.matrix,
+        scenarios,
+        findings,
+        seconds: begun.elapsed().as_secs_f64(),
+    }
+}
+
+/// Which cases share a stage: all that stand against the same thing and disturb nobody. Exclusive ones come last, so that the long shared stages begin at once.
+fn stages_of<'a>(items: &[Item<'a>]) -> Vec<(Standing, Vec<&'a Case>)> {
+    let mut shared: BTreeMap<Standing, Vec<&Case>> = BTreeMap::new();
+    let mut exclusive = Vec::new();
+    for (case, standing) in items {
+        if case.exclusive {
+            exclusive.push((standing.clone(), vec![*case]));
+        } else {
+            shared.entry(standing.clone()).or_default().push(*case);
+        }
+    }
+    shared.into_iter().chain(exclusive).collect()
+}
+
+async fn on_stage(
+    workshop: &Workshop,
+    standing: Standing,
+    cases: Vec<&Case>,
+    places: &Semaphore,
+    progress: &Progress,
+) -> (Vec<ScenarioReport>, Vec<Finding>) {
+    let built = Stage::build(workshop, standing.clone(), &cases).await;
+    let stage = match built {
+        Ok(stage) => stage,
+        Err(error) => {
+            let finding = Finding { oracle: "lab".to_owned(), verdict: Verdict::Void, what: error.to_string() };
+            let void: Vec<_> = cases.iter().map(|case| report_of(case, &standing, &Played::default(), vec![finding.clone()])).collect();
+            void.iter().for_each(|report| progress.finished(report));
+            return (void, Vec::new());
+        }
+    };
+    let defence = standing.judged_as();
+    let played: Vec<(&Case, Played)> = futures_util::stream::iter(&cases)
+        .map(|case| {
+            let (stage, standing) = (&stage, &standing);
+            async move {
+                let _place = places.acquire().await;
+                let mut played = play(stage, case, defence).await;
+                if !stage.engine_alive() {
+                    played.findings.push(Finding {
+                        oracle: "lab".to_owned(),
+                        verdict: Verdict::Void,
+                        what: "the engine died in mid-run".to_owned(),
+                    });
+                }
+                progress.finished(&report_of(case, standing, &played, Vec::new()));
+                (*case, played)
+            }
+        })
+        .buffer_unordered(cases.len().max(1))
+        .collect()
+        .await;
+    let (mut late, unattributed) = ask_oracles(&stage, &standing, &played).await;
+    let reports: Vec<_> = played
+        .iter()
+        .map(|(case, played)| report_of(case, &standing, played, late.remove(&case.id).unwrap_or_default()))
+        .collect();
+    if reports.iter().any(|report| report.judgement == crate::verdict::Judgement::Void) {
+        tracing::info!(said = %stage.last_words(), "what the proxy said last");
+    }
+    stage.strike().await;
+    // What stands in for a defence is full of holes: only what its scenarios say of it counts.
+    let unattributed = if matches!(standing, Standing::Defence(_)) { unattributed } else { Vec::new() };
+    (reports, unattributed)
+}
+
+fn report_of(case: &Case, standing: &Standing, played: &Played, late: Vec<Finding>) -> ScenarioReport {
+    let findings: Vec<Finding> = played.findings.iter().cloned().chain(late).collect();
+    ScenarioReport {
+        id: case.id.clone(),
+        name: case.name.clone(),
+        title: case.title.clone(),
+        defence: standing.label(),
+        judgement: ScenarioReport::judge(&played.attempts, &findings),
+        attempts: played.attempts.clone(),
+        findings,
+        seconds: played.seconds,
+    }
+}
+
+/// Findings by scenario, and those that no scenario can be named for.
+type Late = (BTreeMap<String, Vec<Finding>>, Vec<Finding>);
+
+async fn ask_oracles(stage: &Stage, standing: &Standing, played: &[(&Case, Played)]) -> Late {
+    let mut late: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
+    let mut unattributed = Vec::new();
+    let void = |what: String| Finding { oracle: "lab".to_owned(), verdict: Verdict::Void, what };
+
+    match read_ledgers(stage).await {
+        Ok(entries) => {
+            let direct = *standing == Standing::Defence(Defence::None);
+            let (allowed, roles) = allowances(played, direct);
+            let sources = Sources {
+                host: vec![lab::plan::HOST_V4.to_string(), lab::plan::HOST_V6.to_string()],
+                jobs: vec![lab::plan::FORWARDED_V4.to_string(), lab::plan::FORWARDED_V6.to_string()],
+            };
+            for stray in strays(&entries, &sources, &allowed, &roles) {
+                let finding = Finding { oracle: "ledger".to_owned(), verdict: Verdict::Other("stray request".to_owned()), what: stray.what };
+                match stray.scenario {
+                    Some(id) if allowed.contains_key(&id) => late.entry(id).or_default().push(finding),
+                    _ => unattributed.push(finding),
+                }
+            }
+        }
+        Err(what) => unattributed.push(void(what)),
+    }
+
+    let interfaces = played.iter().flat_map(|(_, played)| &played.watched).flat_map(|watched| watched.interfaces.iter().copied()).collect();
+    match stage.markers_on_wires(&interfaces).await {
+        Ok(wires) => {
+            for (case, played) in played {
+                let found = played.watched.iter().flat_map(|watched| strangers_on(watched, &wires, &played.leaked));
+                late.entry(case.id.clone()).or_default().extend(found);
+            }
+        }
+        Err(error) => unattributed.push(void(error.to_string())),
+    }
+
+    if standing.judged_as() == Defence::Proxy {
+        for name in stage.markers_in_logs() {
+            unattributed.push(Finding {
+                oracle: "log".to_owned(),
+                verdict: Verdict::Leak(name.clone()),
+                what: format!("the proxy wrote the marker {name} into its log"),
+            });
+        }
+        let mut bodies: BTreeMap<u16, BTreeSet<&[u8]>> = BTreeMap::new();
+        for (status, body) in played.iter().flat_map(|(_, played)| &played.denials) {
+            bodies.entry(*status).or_default().extend(body.iter().map(Vec::as_slice));
+        }
+        for (status, bodies) in bodies.into_iter().filter(|(_, bodies)| bodies.len() > 1) {
+            unattributed.push(Finding {
+                oracle: "denial".to_owned(),
+                verdict: Verdict::Other("telling refusal".to_owned()),
+                what: format!("refusals with status {status} have {} different bodies", bodies.len()),
+            });
+        }
+    }
+    (late, unattributed)
+}
+
+async fn read_ledgers(stage: &Stage) -> Result<Vec<crate::oracle::ledger::Entry>, String> {
+    let mut entries = stage.fake("imds").ledger().await.map_err(|error| error.to_string())?;
+    entries.extend(stage.fake("sts").ledger().await.map_err(|error| error.to_string())?);
+    Ok(entries)
+}
+
+/// What each scenario may cause in the ledgers, and which scenario each role belongs to.
+fn allowances(played: &[(&Case, Played)], direct: bool) -> (BTreeMap<String, Allowed>, BTreeMap<String, String>) {
+    let mut allowed = BTreeMap::new();
+    let mut roles = BTreeMap::new();
+    for (case, _) in played {
+        let cast = Cast::new(case);
+        let sanctioned = case.rules.iter().flat_map(|rule| rule.role.iter().chain(&rule.selectable));
+        let has_faults = case.steps.iter().any(|step| matches!(step.action, Action::Fault | Action::Expired));
+        allowed.insert(
+            case.id.clone(),
+            Allowed {
+                roles: sanctioned.filter_map(|role| cast.roles.get(role).cloned()).collect(),
+                endpoint: direct,
+                // Where a case breaks STS, asking again is what a proxy should do.
+                calls_per_session: if has_faults { usize::MAX - 1 } else { 1 },
+            },
+        );
+        roles.extend(cast.roles.values().map(|arn| (arn.clone(), case.id.clone())));
+    }
+    (allowed, roles)
+}
+
+/// Markers on a container's wires that are neither its own nor reported by an attempt already.
+fn strangers_on<'a>(
+    watched: &'a Watched,
+    wires: &'a BTreeMap<u32, BTreeSet<String>>,
+    leaked: &'a BTreeSet<String>,
+) -> impl Iterator<Item = Finding> + 'a {
+    watched
+        .interfaces
+        .iter()
+        .filter_map(|interface| wires.get(interface))
+        .flatten()
+        .filter(|name| !watched.own.contains(*name) && !leaked.contains(*name))
+        .map(|name| Finding {
+            oracle: "capture".to_owned(),
+            verdict: Verdict::Leak(name.clone()),
+            what: format!("the marker {name} was on the wire of {}", watched.place),
+        })
+}

@@ -1,0 +1,133 @@
+//! The runner's side of a fake's control listener: markers, ledger, faults, holds. Only this file knows its routes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::oracle::ledger::Entry;
+
+/// A fake's control listener.
+#[derive(Debug, Clone)]
+pub struct Control {
+    client: reqwest::Client,
+    service: &'static str,
+}
+
+/// Why a fake could not be controlled.
+#[derive(Debug, thiserror::Error)]
+#[error("the control listener of fake-{service} does not do {what}: {why}")]
+pub struct ControlError {
+    service: &'static str,
+    what: String,
+    why: String,
+}
+
+#[derive(Deserialize)]
+struct LedgerPage {
+    entries: Vec<Entry>,
+    next: u64,
+    #[serde(default)]
+    dropped: u64,
+}
+
+#[derive(Deserialize)]
+struct FaultId {
+    id: u64,
+}
+
+impl Control {
+    /// Speaks through a unix socket.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    pub fn new(service: &'static str, socket: &Path) -> Result<Self, ControlError> {
+        reqwest::Client::builder()
+            .unix_socket(socket)
+            .no_proxy()
+            .timeout(Duration::from_secs(15))
+            .build()
+            .map(|client| Self { client, service })
+            .map_err(|error| ControlError { service, what: "anything".to_owned(), why: error.to_string() })
+    }
+
+    /// Marker name → marker.
+    ///
+    /// # Errors
+    /// When the fake does not answer.
+    pub async fn canaries(&self) -> Result<BTreeMap<String, String>, ControlError> {
+        self.read(self.client.get("http://control/canaries"), "canaries").await
+    }
+
+    /// Everything recorded so far. A ledger that lost entries is an error: a verdict from part of it would be luck.
+    ///
+    /// # Errors
+    /// When the fake does not answer, or entries are lost.
+    pub async fn ledger(&self) -> Result<Vec<Entry>, ControlError> {
+        let mut entries = Vec::new();
+        let mut since = 0;
+        loop {
+            let url = format!("http://control/ledger?since={since}");
+            let page: LedgerPage = self.read(self.client.get(url), "ledger").await?;
+            if page.dropped > 0 {
+                return Err(self.error("ledger", format!("{} entries are lost", page.dropped)));
+            }
+            let done = page.entries.is_empty() || page.next <= since;
+            since = page.next;
+            entries.extend(page.entries);
+            if done {
+                return Ok(entries);
+            }
+        }
+    }
+
+    /// Plants a fault; gives its id.
+    ///
+    /// # Errors
+    /// When the fake refuses it.
+    pub async fn plant(&self, matching: &BTreeMap<String, String>, effect: &Value) -> Result<u64, ControlError> {
+        let body = json!({"match": matching, "times": null, "effect": effect});
+        let planted: FaultId = self.read(self.client.post("http://control/faults").json(&body), "faults").await?;
+        Ok(planted.id)
+    }
+
+    /// Takes a fault away.
+    ///
+    /// # Errors
+    /// When the fake does not know it.
+    pub async fn lift(&self, id: u64) -> Result<(), ControlError> {
+        self.send(self.client.delete(format!("http://control/faults/{id}")), "faults").await.map(drop)
+    }
+
+    /// Waits until a request is held under that name.
+    ///
+    /// # Errors
+    /// When none comes within ten seconds.
+    pub async fn wait_held(&self, name: &str) -> Result<(), ControlError> {
+        self.send(self.client.get(format!("http://control/holds/{name}?waiting=1")), "holds").await.map(drop)
+    }
+
+    /// Lets held answers go.
+    ///
+    /// # Errors
+    /// When the fake does not answer.
+    pub async fn release(&self, name: &str) -> Result<(), ControlError> {
+        self.send(self.client.post(format!("http://control/holds/{name}/release")), "release").await.map(drop)
+    }
+
+    async fn read<T: serde::de::DeserializeOwned>(&self, request: reqwest::RequestBuilder, what: &str) -> Result<T, ControlError> {
+        let answer = self.send(request, what).await?;
+        answer.json().await.map_err(|error| self.error(what, error.to_string()))
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, what: &str) -> Result<reqwest::Response, ControlError> {
+        let answer = request.send().await.map_err(|error| self.error(what, error.to_string()))?;
+        if answer.status().is_success() { Ok(answer) } else { Err(self.error(what, format!("status {}", answer.status()))) }
+    }
+
+    fn error(&self, what: &str, why: String) -> ControlError {
+        ControlError { service: self.service, what: what.to_owned(), why }
+    }
+}

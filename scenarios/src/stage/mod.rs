@@ -1,0 +1,325 @@
+//! An instance with a defence in it: the fakes upstream, the proxy or the rules on the host, and what watches them.
+
+pub mod control;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::Docker;
+use lab::{Capture, CaptureError, Instance, InstanceSpec, Lab, Losses, Place, Process, Program};
+use tokio::sync::OnceCell;
+
+use crate::ambient::Ambient;
+use crate::case::model::{Case, Defence};
+use crate::compose::{self, InstanceSettings};
+use crate::image::{Base, Images};
+use crate::oracle::canary::Canaries;
+use crate::play::{PlayError, with_causes};
+use crate::report::redact::Redactor;
+use control::Control;
+
+/// Where the fake STS listens: beside the endpoint, at the far end of the same route.
+pub const STS_URL: &str = "http://10.200.0.1:8080";
+/// Where the proxy listens; what the common recipes redirect to.
+pub const PROXY_PORT: u16 = 8000;
+/// How long a program may take to serve. The proxy proves its attestation with a container of its own first.
+const SERVING: Duration = Duration::from_secs(30);
+/// How long a program may take to stop.
+const STOPPING: Duration = Duration::from_secs(5);
+/// What upstream answers to: the endpoint in both IP versions, and its siblings for container credentials.
+const UPSTREAM: [&str; 5] = ["169.254.169.254", "fd00:ec2::254", "169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
+
+/// What stands in the defence's place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Standing {
+    /// The defence itself.
+    Defence(Defence),
+    /// weak-proxy with this switch, judged by what the case expects of the proxy.
+    Weak(String),
+    /// This defence, judged by what the case expects of the proxy.
+    InPlaceOfProxy(Defence),
+}
+
+impl Standing {
+    /// The word for reports.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Defence(defence) => defence.to_string(),
+            Self::Weak(hole) => format!("weak-proxy({hole})"),
+            Self::InPlaceOfProxy(defence) => format!("{defence} for proxy"),
+        }
+    }
+
+    /// Whose expectations count.
+    pub const fn judged_as(&self) -> Defence {
+        match self {
+            Self::Defence(defence) => *defence,
+            Self::Weak(_) | Self::InPlaceOfProxy(_) => Defence::Proxy,
+        }
+    }
+}
+
+/// Why a stage could not be built.
+#[derive(Debug, thiserror::Error)]
+#[error("the stage for {standing} cannot be built: {why}")]
+pub struct StageError {
+    standing: String,
+    why: String,
+}
+
+/// What every stage of a run shares.
+#[derive(Debug)]
+pub struct Workshop {
+    /// The surroundings.
+    pub ambient: Ambient,
+    /// The run's lab.
+    pub lab: Lab,
+    /// Seed of every marker and id.
+    pub seed: String,
+    /// The job image's layer, gathered once.
+    base: OnceCell<Base>,
+}
+
+impl Workshop {
+    /// With nothing built yet.
+    pub fn new(ambient: Ambient, lab: Lab, seed: String) -> Self {
+        Self { ambient, lab, seed, base: OnceCell::new() }
+    }
+}
+
+/// An instance, ready for jobs.
+pub struct Stage {
+    /// What it stands for.
+    pub standing: Standing,
+    /// The surroundings.
+    pub ambient: Ambient,
+    /// Its engine.
+    pub docker: Docker,
+    /// Job images on that engine.
+    pub images: Images,
+    /// Every marker of this stage.
+    pub canaries: Arc<Canaries>,
+    /// Takes them out of what people see.
+    pub redactor: Arc<Redactor>,
+    instance: Instance,
+    imds: Control,
+    sts: Control,
+    processes: Vec<Process>,
+    proxy: Option<Process>,
+    capture: Capture,
+    probe: PathBuf,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stage").field("standing", &self.standing).finish_non_exhaustive()
+    }
+}
+
+impl Stage {
+    /// Builds an instance for these cases. Nothing of it stays if that fails.
+    ///
+    /// # Errors
+    /// What could not be built, in the words of who refused.
+    pub async fn build(workshop: &Workshop, standing: Standing, cases: &[&Case]) -> Result<Self, StageError> {
+        let failed = |what: &str, error: &dyn std::error::Error| {
+            StageError { standing: standing.label(), why: format!("{what}: {}", with_causes(error)) }
+        };
+        let addresses: Vec<IpAddr> = UPSTREAM.iter().filter_map(|address| address.parse().ok()).collect();
+        let instance = workshop.lab.instance(&InstanceSpec::new("scenarios", addresses)).await.map_err(|error| failed("the instance", &error))?;
+        let capture = instance.capture().map_err(|error| failed("the capture", &error))?;
+        let programs = &workshop.ambient.programs;
+        let state = instance.state_dir().to_owned();
+        let file = |name: &str, text: &str| {
+            let path = state.join(name);
+            std::fs::write(&path, text).map(|()| path).map_err(|error| failed(name, &error))
+        };
+
+        let settings = InstanceSettings { http_tokens: "optional", hop_limit: 2 };
+        let world = file("world.toml", &compose::world(cases, &settings))?;
+        let (sts_socket, imds_socket) = (state.join("sts.sock"), state.join("imds.sock"));
+        let unix = |path: &PathBuf| format!("unix:{}", path.display());
+        let sts_program = Program::new(programs.join("fake-sts"))
+            .args(["--listen", STS_URL.trim_start_matches("http://"), "--control", &unix(&sts_socket)])
+            .args(["--seed", &workshop.seed, "--world"])
+            .arg(&world);
+        let imds_program = Program::new(programs.join("fake-imds"))
+            .args(["--listen", "169.254.169.254:80", "--listen", "[fd00:ec2::254]:80", "--control", &unix(&imds_socket)])
+            .args(["--sts-control", &unix(&sts_socket), "--seed", &workshop.seed, "--profile", "lenient", "--world"])
+            .arg(&world);
+        let mut processes = Vec::new();
+        for (program, listeners) in [(sts_program, 2), (imds_program, 3)] {
+            let process = instance.spawn(Place::Upstream, &program).map_err(|error| failed("a fake", &error))?;
+            process.wait_for_lines("listening on", listeners, SERVING).await.map_err(|error| failed("a fake", &error))?;
+            processes.push(process);
+        }
+        let imds = Control::new("imds", &imds_socket).map_err(|error| failed("fake-imds", &error))?;
+        let sts = Control::new("sts", &sts_socket).map_err(|error| failed("fake-sts", &error))?;
+        let mut markers: BTreeMap<String, String> = imds.canaries().await.map_err(|error| failed("fake-imds", &error))?;
+        markers.extend(sts.canaries().await.map_err(|error| failed("fake-sts", &error))?);
+
+        let probe = programs.join("probe");
+        let base = workshop.base.get_or_try_init(|| Base::gather(&probe)).await.map_err(|error| failed("the job image", &error))?;
+        let mut stage = Self {
+            ambient: workshop.ambient.clone(),
+            docker: instance.docker(),
+            images: Images::new(instance.docker(), base.clone()),
+            canaries: Arc::new(Canaries::new(&markers)),
+            redactor: Arc::new(Redactor::new(&markers)),
+            instance,
+            imds,
+            sts,
+            processes,
+            proxy: None,
+            capture,
+            probe,
+            standing: standing.clone(),
+        };
+        if let Err(error) = stage.raise_defence(workshop, cases).await {
+            stage.strike().await;
+            return Err(StageError { standing: standing.label(), why: error.to_string() });
+        }
+        Ok(stage)
+    }
+
+    async fn raise_defence(&mut self, workshop: &Workshop, cases: &[&Case]) -> Result<(), PlayError> {
+        let weak = match &self.standing {
+            Standing::Defence(Defence::None) | Standing::InPlaceOfProxy(Defence::None) => return Ok(()),
+            Standing::Defence(Defence::Firewall) | Standing::InPlaceOfProxy(Defence::Firewall) => {
+                return self.instance.apply_rules(Place::Host, include_str!("firewall.nft")).await.map_err(|error| PlayError::lab("the firewall", &error));
+            }
+            Standing::Defence(Defence::Proxy) | Standing::InPlaceOfProxy(Defence::Proxy) => None,
+            Standing::Weak(hole) => Some(hole.clone()),
+        };
+        let programs = &workshop.ambient.programs;
+        let state = self.instance.state_dir();
+        let metrics = format!("unix:{}", state.join("metrics.sock").display());
+        let text = compose::proxy_config(cases, &self.instance.docker_host(), STS_URL, PROXY_PORT, &metrics);
+        let config = state.join("metadata-proxy.toml");
+        std::fs::write(&config, text).map_err(|error| PlayError::lab("metadata-proxy.toml", &error))?;
+        let real = || Program::new(programs.join("metadata-proxy")).env("AWS_ENDPOINT_URL_STS", STS_URL).env("AWS_REGION", crate::cast::REGION);
+        let program = match weak {
+            None => real().args(["run", "--config"]).arg(&config),
+            Some(hole) => {
+                // The rules are the real proxy's own, unless the hole is in the rules.
+                if !RULE_HOLES.contains(&hole.as_str()) {
+                    let apply = real().args(["firewall", "apply", "--config"]).arg(&config);
+                    let output = self.instance.run(Place::Host, &apply, SERVING).await.map_err(|error| PlayError::lab("the redirect", &error))?;
+                    if !output.status.success() {
+                        return Err(PlayError::Lab { what: "the redirect".to_owned(), why: String::from_utf8_lossy(&output.stderr).into_owned() });
+                    }
+                }
+                Program::new(programs.join("weak-proxy"))
+                    .env("AWS_ENDPOINT_URL_STS", STS_URL)
+                    .env("AWS_REGION", crate::cast::REGION)
+                    .arg("--config")
+                    .arg(&config)
+                    .args(["--hole", &hole])
+            }
+        };
+        let process = self.instance.spawn(Place::Host, &program).map_err(|error| PlayError::lab("the proxy", &error))?;
+        process.wait_for_line("listening on", SERVING).await.map_err(|error| PlayError::lab("the proxy", &error))?;
+        self.proxy = Some(process);
+        Ok(())
+    }
+
+    /// The control listener of a fake.
+    pub fn fake(&self, service: &str) -> &Control {
+        if service == "imds" { &self.imds } else { &self.sts }
+    }
+
+    /// Whether the engine still answers; a scenario during which it died has learnt nothing.
+    pub fn engine_alive(&self) -> bool {
+        self.instance.engine_alive()
+    }
+
+    /// Sends the proxy what a case asks for.
+    ///
+    /// # Errors
+    /// Where there is no proxy, or the kernel refuses.
+    pub async fn signal_proxy(&self, signal: &str) -> Result<(), PlayError> {
+        let Some(proxy) = &self.proxy else { return Ok(()) };
+        let done = match signal {
+            "stop" => proxy.stop(STOPPING).await.map(drop),
+            "kill" => proxy.kill().await.map(drop),
+            "pause" => proxy.pause(),
+            _ => proxy.resume(),
+        };
+        done.map_err(|error| PlayError::lab(format!("{signal} the proxy"), &error))
+    }
+
+    /// Runs the probe once in one of the instance's network namespaces and gives what it prints.
+    ///
+    /// # Errors
+    /// When it cannot be run to its end in time.
+    pub async fn run_probe(&self, place: Place, input: Vec<u8>, within: Duration) -> Result<Vec<u8>, PlayError> {
+        let program = Program::new(&self.probe).arg("serve").stdin(input);
+        let output = self.instance.run(place, &program, within).await.map_err(|error| PlayError::lab("the probe", &error))?;
+        Ok(output.stdout)
+    }
+
+    /// The host-side interfaces of a container, by the engine's process id for it.
+    ///
+    /// # Errors
+    /// When the container is gone.
+    pub fn interfaces_of(&self, pid: u32) -> Result<Vec<u32>, PlayError> {
+        // A program is asked, in a few milliseconds: other scenarios go on meanwhile.
+        let interfaces = tokio::task::block_in_place(|| self.instance.interfaces_of(pid));
+        interfaces.map_err(|error| PlayError::lab("the container's interfaces", &error))
+    }
+
+    /// Which markers crossed each of these interfaces up to now, in either direction.
+    ///
+    /// # Errors
+    /// When the capture failed or lost frames: evidence of absence would be worth nothing.
+    pub async fn markers_on_wires(&self, interfaces: &BTreeSet<u32>) -> Result<BTreeMap<u32, BTreeSet<String>>, PlayError> {
+        let failed = |error: CaptureError| PlayError::lab("the capture", &error);
+        let mut seen: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+        for interface in interfaces {
+            let found = seen.entry(*interface).or_default();
+            for stream in self.capture.streams_of(*interface).await.map_err(failed)? {
+                found.extend(self.canaries.find(&stream.bytes));
+                for conflict in &stream.conflicts {
+                    found.extend(self.canaries.find(&conflict.bytes));
+                }
+            }
+            for frame in self.capture.frames_of(*interface).await.map_err(failed)?.iter().filter(|frame| frame.segment().is_none()) {
+                found.extend(self.canaries.find(&frame.bytes));
+            }
+        }
+        let losses = self.capture.losses();
+        if losses != Losses::default() {
+            return Err(PlayError::Lab { what: "the capture".to_owned(), why: format!("frames are lost: {losses:?}") });
+        }
+        Ok(seen)
+    }
+
+    /// Markers in what the proxy wrote: secrets never reach a log.
+    pub fn markers_in_logs(&self) -> BTreeSet<String> {
+        let text = self.proxy.as_ref().map(|proxy| format!("{}\n{}", proxy.stdout(), proxy.stderr())).unwrap_or_default();
+        self.canaries.find(text.as_bytes())
+    }
+
+    /// What the proxy said last, for a person who asks why it failed.
+    pub fn last_words(&self) -> String {
+        let text = self.proxy.as_ref().map(|proxy| format!("{}\n{}", proxy.stdout(), proxy.stderr())).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines.iter().rev().take(20).rev().map(|line| self.redactor.text(line)).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Takes everything down. What cannot be taken down now is swept by the next run.
+    pub async fn strike(self) {
+        let Self { instance, processes, proxy, .. } = self;
+        drop(proxy);
+        drop(processes);
+        if let Err(error) = instance.teardown().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "an instance was not taken down whole; the next run sweeps it");
+        }
+    }
+}
+
+/// Switches of weak-proxy that concern the firewall rules: there it brings its own.
+const RULE_HOLES: [&str; 3] = ["docker0-only-rules", "ipv4-only-rules", "rules-removed-on-exit"];
