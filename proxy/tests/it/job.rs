@@ -1,0 +1,75 @@
+//! What runs in a job's container: the usual flow of a client, told line by line.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+const WAIT: Duration = Duration::from_secs(5);
+const LIST: &str = "/latest/meta-data/iam/security-credentials/";
+
+/// One request and what came of it; status 0 if there was no connection.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) name: String,
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+pub(crate) fn main() -> ExitCode {
+    for endpoint in ["169.254.169.254:80", "[fd00:ec2::254]:80"] {
+        let Ok(address) = endpoint.parse() else {
+            return ExitCode::FAILURE;
+        };
+        let token = ask(
+            address,
+            "token",
+            "PUT",
+            "/latest/api/token",
+            "X-aws-ec2-metadata-token-ttl-seconds: 60",
+        );
+        let token = format!("X-aws-ec2-metadata-token: {token}");
+        let role = ask(address, "list", "GET", LIST, &token);
+        ask(address, "credentials", "GET", &format!("{LIST}{role}"), &token);
+        ask(address, "other", "GET", &format!("{LIST}lab-host"), &token);
+        ask(address, "user-data", "GET", "/latest/user-data", &token);
+        ask(address, "v1", "GET", LIST, "Accept: */*");
+    }
+    ExitCode::SUCCESS
+}
+
+fn ask(endpoint: SocketAddr, name: &str, method: &str, path: &str, header: &str) -> String {
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {endpoint}\r\n{header}\r\nConnection: close\r\n\r\n");
+    let (status, body) = exchange(endpoint, &request).unwrap_or_default();
+    let step = Step {
+        name: name.to_owned(),
+        status,
+        body,
+    };
+    let mut stdout = io::stdout().lock();
+    drop(
+        serde_json::to_writer(&mut stdout, &step)
+            .map_err(io::Error::from)
+            .and_then(|()| stdout.write_all(b"\n")),
+    );
+    step.body
+}
+
+fn exchange(endpoint: SocketAddr, request: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&endpoint, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(WAIT))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let status = answer
+        .get(9..12)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_default();
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .unwrap_or_default();
+    Ok((status, body))
+}

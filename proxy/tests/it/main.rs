@@ -1,0 +1,77 @@
+//! The whole proxy, as a program, on an instance of the lab: real containers, a real firewall, the fakes upstream.
+//!
+//! Where the machine cannot run the lab the tests are listed as ignored, with the reason as their kind.
+
+mod job;
+mod whole;
+mod world;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use lab::Requirements;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+type Outcome = Result<(), Failed>;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    // The fakes and the job's container are this program itself.
+    match words.first().map(String::as_str) {
+        Some("job") => return job::main(),
+        Some("fake-imds") => {
+            return drive(fake_imds::cli::run(
+                fake_imds::cli::Cli::parse_from(words),
+                &mut std::io::stdout(),
+            ));
+        }
+        Some("fake-sts") => {
+            return drive(fake_sts::program::run(
+                fake_sts::options::Options::parse_from(words),
+                &mut std::io::stdout(),
+            ));
+        }
+        Some(_) | None => {}
+    }
+    let lacks: Vec<String> = Requirements::check().iter().map(ToString::to_string).collect();
+    let mut trials = vec![
+        trial(
+            "a_sanctioned_job_gets_its_role_and_others_get_nothing",
+            whole::grants_and_refuses,
+        ),
+        trial("a_stopped_proxy_leaves_the_endpoint_closed", whole::stays_closed),
+    ];
+    if !lacks.is_empty() {
+        let reason = format!("the machine lacks {}", lacks.join("; "));
+        trials = trials
+            .into_iter()
+            .map(|trial| trial.with_kind(&reason).with_ignored_flag(true))
+            .collect();
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trial<F: Future<Output = Outcome>>(name: &str, test: impl FnOnce() -> F + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        runtime.block_on(test())
+    })
+}
+
+fn drive<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
+    let ended = tokio::runtime::Runtime::new().map(|runtime| runtime.block_on(work).map_err(|error| error.to_string()));
+    match ended {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => complain(&error),
+        Err(error) => complain(&error.to_string()),
+    }
+}
+
+fn complain(error: &str) -> ExitCode {
+    drop(writeln!(std::io::stderr(), "{error}"));
+    ExitCode::FAILURE
+}

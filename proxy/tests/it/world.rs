@@ -1,0 +1,203 @@
+//! An instance with the fakes upstream and the proxy on its host.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptions, CreateImageOptionsBuilder, LogsOptionsBuilder, StartContainerOptions, WaitContainerOptions,
+};
+use futures_util::StreamExt as _;
+use lab::{Instance, InstanceSpec, Lab, LabOptions, Place, Process, Program, RunId};
+use libtest_mimic::Failed;
+use metadata_proxy::selftest::image;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+
+use crate::job::Step;
+
+/// Longer than anything here takes on a machine that is busy.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+const STS: &str = "10.200.0.1:8081";
+
+const ROLES: &str = r#"
+[account]
+id = "123456789012"
+region = "eu-central-1"
+partition = "aws"
+[[role]]
+name = "lab-host"
+trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
+policy = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}]}'
+[[role]]
+name = "deploy"
+trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:role/lab-host"},"Action":"sts:AssumeRole"}]}'
+[[role]]
+name = "admin"
+trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}'
+"#;
+
+pub(crate) struct World {
+    pub(crate) lab: Lab,
+    pub(crate) instance: Instance,
+    pub(crate) docker: Docker,
+    pub(crate) proxy: Process,
+    _imds: Process,
+    _sts: Process,
+}
+
+impl World {
+    pub(crate) async fn start(name: &str) -> Result<Self, Failed> {
+        let lab = Lab::open(LabOptions::new(RunId::fresh()?)).await?;
+        let upstream: [IpAddr; 2] = ["169.254.169.254".parse()?, "fd00:ec2::254".parse()?];
+        let instance = lab.instance(&InstanceSpec::new(name, upstream)).await?;
+        let state = instance.state_dir().to_owned();
+        let place = |file: &str| state.join(file).display().to_string();
+        fs::write(place("world.toml"), ROLES)?;
+        fs::write(
+            place("metadata-proxy.toml"),
+            configuration(&instance.docker_host(), &place("metrics.sock")),
+        )?;
+        let own = std::env::current_exe()?;
+        let sts_control = format!("unix:{}", place("sts.sock"));
+        let sts = Program::new(&own)
+            .label("sts")
+            .args(["fake-sts", "--listen", STS, "--control", &sts_control]);
+        let sts = instance.spawn(Place::Upstream, &sts.args(["--world", &place("world.toml")]))?;
+        sts.wait_for_line("listening on", SOON).await?;
+        let imds = Program::new(&own)
+            .label("imds")
+            .args(["fake-imds", "--sts-control", &sts_control]);
+        let imds = imds.args(["--listen", "169.254.169.254:80", "--listen", "[fd00:ec2::254]:80"]);
+        let imds = imds.args(["--control", &format!("unix:{}", place("imds.sock"))]);
+        let imds = instance.spawn(Place::Upstream, &imds)?;
+        imds.wait_for_line("listening on", SOON).await?;
+        let docker = instance.docker();
+        import(&docker).await?;
+        let proxy = Program::new(env!("CARGO_BIN_EXE_metadata-proxy"));
+        let proxy = proxy.args(["run", "--config", &place("metadata-proxy.toml")]);
+        let proxy = instance.spawn(Place::Host, &proxy)?;
+        proxy.wait_for_line("listening on", SOON).await?;
+        Ok(Self {
+            lab,
+            instance,
+            docker,
+            proxy,
+            _imds: imds,
+            _sts: sts,
+        })
+    }
+
+    /// Runs a job's container to its end; what it met, by name and IP version.
+    pub(crate) async fn run_job(&self, labels: HashMap<String, String>, env: &[&str]) -> Result<Vec<Step>, Failed> {
+        let mut env: Vec<String> = env.iter().map(ToString::to_string).collect();
+        env.push(format!("LD_LIBRARY_PATH={}", image::LIBRARIES));
+        let body = ContainerCreateBody {
+            image: Some("job:it".to_owned()),
+            cmd: Some(vec![image::PROGRAM.to_owned(), "job".to_owned()]),
+            env: Some(env),
+            labels: Some(labels),
+            ..ContainerCreateBody::default()
+        };
+        let id = self
+            .docker
+            .create_container(None::<CreateContainerOptions>, body)
+            .await?
+            .id;
+        self.docker.start_container(&id, None::<StartContainerOptions>).await?;
+        let mut ended = self.docker.wait_container(&id, None::<WaitContainerOptions>);
+        while let Some(end) = tokio::time::timeout(SOON, ended.next()).await? {
+            end?;
+        }
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
+        let mut logs = self.docker.logs(&id, Some(options));
+        let mut text = String::new();
+        while let Some(part) = logs.next().await {
+            text += &part?.to_string();
+        }
+        text.lines()
+            .map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}").into()))
+            .collect()
+    }
+
+    /// What the fake STS recorded.
+    pub(crate) async fn sts_ledger(&self) -> Result<serde_json::Value, Failed> {
+        let mut stream = UnixStream::connect(self.instance.state_dir().join("sts.sock")).await?;
+        stream
+            .write_all(b"GET /ledger HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+        Ok(serde_json::from_str(body)?)
+    }
+
+    pub(crate) async fn end(self) -> Result<(), Failed> {
+        self.instance.teardown().await?;
+        Ok(self.lab.close().await?)
+    }
+}
+
+fn configuration(engine: &str, metrics: &str) -> String {
+    format!(
+        r#"
+[listen]
+port = 0
+metrics = "unix:{metrics}"
+[engine]
+socket = "{engine}"
+[aws]
+account = "123456789012"
+region = "eu-central-1"
+sts_endpoint = "http://{STS}"
+[[rule]]
+name = "deploy"
+runner = "Ab3dEf9_x"
+gitlab = "gitlab.example.com"
+project = 20
+role = "deploy"
+"#
+    )
+}
+
+async fn import(docker: &Docker) -> Result<(), Failed> {
+    let body = bollard::body_try_stream(image::stream_image()?);
+    let options = CreateImageOptionsBuilder::default()
+        .from_src("-")
+        .repo("job")
+        .tag("it")
+        .build();
+    let mut steps = docker.create_image(Some(options), Some(body), None);
+    while let Some(step) = steps.next().await {
+        step?;
+    }
+    Ok(())
+}
+
+/// The labels that GitLab Runner sets.
+pub(crate) fn labels(project: u32) -> HashMap<String, String> {
+    let sha = "0123456789abcdef0123456789abcdef01234567".to_owned();
+    let pairs = [
+        ("managed", "true".to_owned()),
+        ("type", "build".to_owned()),
+        ("runner.id", "Ab3dEf9_x".to_owned()),
+        ("runner.local_id", "0".to_owned()),
+        ("runner.system_id", "s_0123456789ab".to_owned()),
+        ("project.id", project.to_string()),
+        ("project.runner_id", "0".to_owned()),
+        ("job.id", "302".to_owned()),
+        ("job.url", "https://gitlab.example.com/g/p/-/jobs/302".to_owned()),
+        ("job.sha", sha.clone()),
+        ("job.before_sha", sha),
+        ("job.ref", "main".to_owned()),
+        ("job.timeout", "1h0m0s".to_owned()),
+        ("pipeline.id", "574".to_owned()),
+    ];
+    pairs
+        .into_iter()
+        .map(|(key, value)| (format!("com.gitlab.gitlab-runner.{key}"), value))
+        .collect()
+}
