@@ -61,14 +61,15 @@ impl Job {
                 self.listeners.push(TcpListener::bind(address).map_err(text)?);
                 Ok(String::new())
             }
-            ["send", name, what] => {
+            ["send", name, ref what @ ..] => {
+                let what = what.join(" ").replace("\\r\\n", "\r\n");
                 self.stream(name)?.write_all(what.as_bytes()).map_err(text)?;
                 Ok(String::new())
             }
             ["receive", name] => {
                 let mut buffer = [0; 512];
                 let length = self.stream(name)?.read(&mut buffer).map_err(text)?;
-                Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+                Ok(String::from_utf8_lossy(&buffer[..length]).replace("\r\n", "\\r\\n"))
             }
             ["half-close", name] => self
                 .stream(name)?

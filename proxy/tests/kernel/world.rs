@@ -185,12 +185,7 @@ impl World {
         };
         self.runtime
             .block_on(async { tokio::time::timeout(Duration::from_secs(20), up).await })
-            .unwrap_or_else(|_| {
-                panic!(
-                    "the engine does not come back: {}",
-                    fs::read_to_string("/run/dockerd.log").unwrap_or_default()
-                )
-            });
+            .expect("the engine comes back");
     }
 
     /// Waits until the attestor says that the pin's run or address has ended.
