@@ -65,6 +65,14 @@ fn every_planted_hole_is_some_scenarios_hole() {
 }
 
 #[test]
+fn every_shipped_excerpt_of_config_toml_is_one_that_the_runner_understands() {
+    for case in load(&cases_dir()).unwrap_or_else(|faults| panic!("{faults}")) {
+        let text = format!("[[runners]]\n{}", case.runner.config);
+        crate::runner::RunnerConfig::parse(&case.id, &text).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
 fn every_fault_of_a_thoroughly_broken_file_is_told_at_once() {
     assert_snapshot!(faults_of(include_str!("broken.toml")), @r#"
     case.toml:1: id: `Role-2` is no catalogue number; write capitals, a hyphen and two digits: ROLE-02
