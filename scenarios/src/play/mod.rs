@@ -126,10 +126,11 @@ impl Play<'_> {
             if !step.only.is_empty() && !step.only.contains(&self.defence) {
                 continue;
             }
-            let each: Vec<Option<&str>> =
-                if step.each.is_empty() { vec![None] } else { step.each.iter().map(|value| Some(value.as_str())).collect() };
+            let each: Vec<Option<&String>> =
+                if step.each.is_empty() { vec![None] } else { step.each.iter().map(Some).collect() };
             for value in each {
-                self.take(index + 1, step, value).await?;
+                let value = value.map(|value| self.expand(value, None)).transpose()?;
+                self.take(index + 1, step, value.as_deref()).await?;
             }
         }
         self.control_after().await

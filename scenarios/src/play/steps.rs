@@ -36,8 +36,8 @@ impl Play<'_> {
             step: number,
             place: step.place.clone(),
             what: match each {
-                Some(value) => format!("{} [{}]", got.what, value.escape_debug().take(60).collect::<String>()),
-                None => got.what,
+                Some(value) if !got.what.contains(value) => format!("{} [{}]", got.what, value.escape_debug().take(60).collect::<String>()),
+                Some(_) | None => got.what,
             },
             note: step.note.clone(),
             verdict,
