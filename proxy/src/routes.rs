@@ -192,7 +192,7 @@ mod tests {
             if insert { bytes.insert(at, byte) } else { bytes[at] = byte }
             let path = String::from_utf8(bytes).unwrap();
             match route(&path) {
-                Route::Credentials { role } if role == "deploy" => {
+                Route::Credentials { role: "deploy" } => {
                     prop_assert!(path == good || path == format!("{good}/"), "{}", path);
                 }
                 Route::RoleList => prop_assert!(false, "{}", path),

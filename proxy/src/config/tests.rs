@@ -267,8 +267,7 @@ fn broken_toml_is_a_fault_with_a_line() {
 #[test]
 fn what_is_unwise_is_said() {
     let text = format!(
-        "{}session_seconds = 7200\n[imds]\nrequire_token = false\n[firewall]\nmanage = false\n[attestation]\nself_test = false\n",
-        HEADER
+        "{HEADER}session_seconds = 7200\n[imds]\nrequire_token = false\n[firewall]\nmanage = false\n[attestation]\nself_test = false\n"
     );
     assert_eq!(read(&text).unwrap().warnings().len(), 5);
 }

@@ -83,7 +83,7 @@ fn role_02_duplicates_with_different_values_are_refused_in_every_order() {
 fn role_04_without_a_role_of_its_own_a_rule_gives_none_by_default() {
     assert_eq!(check(&rule_without_role(), |_| ()), Err(Reason::NoRoleSelected));
     let selected = check(&rule_without_role(), |facts| {
-        facts.env.push("IAM_ROLE=deploy-eu".to_owned())
+        facts.env.push("IAM_ROLE=deploy-eu".to_owned());
     });
     assert_eq!(selected, Ok(DEPLOY_EU.to_owned()));
 }
@@ -346,7 +346,7 @@ fn role_28_to_32_variables_of_the_job_decide_nothing() {
 #[test]
 fn role_33_native_steps_leave_no_variable_and_change_nothing() {
     let same = check(RULE, |facts| {
-        facts.env = vec!["_GITLAB_RUNNER_HELPER_NATIVE_STEPS_ARGV=[]".to_owned()]
+        facts.env = vec!["_GITLAB_RUNNER_HELPER_NATIVE_STEPS_ARGV=[]".to_owned()];
     });
     assert_eq!(same, Ok(DEPLOY.to_owned()));
 }
@@ -382,7 +382,7 @@ fn role_38_other_projects_runners_and_servers_get_nothing() {
         Err(Reason::NoRuleForRunner)
     );
     let elsewhere = check(RULE, |facts| {
-        label(facts, "job.url", "https://gitlab.com/g/p/-/jobs/302")
+        label(facts, "job.url", "https://gitlab.com/g/p/-/jobs/302");
     });
     assert_eq!(elsewhere, Err(Reason::NoRuleForRunner));
 }

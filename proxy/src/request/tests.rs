@@ -6,11 +6,11 @@ use super::{HEAD_MAX, Malformed, Method, Once, find_end, parse};
 
 /// The plain way to write a request.
 fn render(method: &str, path: &str, headers: &[(String, String)]) -> Vec<u8> {
-    let mut text = format!("{method} {path} HTTP/1.1\r\n");
-    for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
-    }
-    (text + "\r\n").into_bytes()
+    let fields: String = headers
+        .iter()
+        .map(|(name, value)| [name, ": ", value, "\r\n"].concat())
+        .collect();
+    format!("{method} {path} HTTP/1.1\r\n{fields}\r\n").into_bytes()
 }
 
 #[test]
@@ -91,12 +91,12 @@ proptest! {
         let mut head = render("GET", "/latest/meta-data/", &[("Host".to_owned(), "169.254.169.254".to_owned()), ("A".to_owned(), "b".to_owned())]);
         let at = at % head.len();
         if delete { head.remove(at); } else { head[at] = byte; }
-        if let Ok(Some(end)) = find_end(&head) {
-            if let Ok(request) = parse(&head[..end]) {
-                prop_assert!(request.path.starts_with('/'));
-                let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
-                prop_assert!(text.contains("host:") && text.contains("169.254.169.254"), "{}", text);
-            }
+        if let Ok(Some(end)) = find_end(&head)
+            && let Ok(request) = parse(&head[..end])
+        {
+            prop_assert!(request.path.starts_with('/'));
+            let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
+            prop_assert!(text.contains("host:") && text.contains("169.254.169.254"), "{}", text);
         }
     }
 

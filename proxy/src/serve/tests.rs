@@ -4,8 +4,8 @@ mod framing;
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -59,6 +59,22 @@ struct World {
     sts: Arc<ScriptedSts>,
     service: Arc<Service<Arc<FakeAttestor>, Arc<ScriptedSts>>>,
     stop: CancellationToken,
+    records: Records,
+    recording: std::thread::JoinHandle<()>,
+}
+
+/// Where the audit log goes.
+#[derive(Debug, Clone, Default)]
+struct Records(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Records {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// One connection to it, from the client's side.
@@ -79,7 +95,8 @@ fn world_of(rules: &str, require_token: bool) -> World {
     *attestor.facts.lock().unwrap() = Some(Arc::new(facts()));
     let sts = ScriptedSts::new(clock.clone());
     let metrics = Metrics::new();
-    let (audit, _thread) = AuditLog::start(Box::new(io::sink()), || {}).unwrap();
+    let records = Records::default();
+    let (audit, recording) = AuditLog::start(Box::new(records.clone()), || {}).unwrap();
     let service = Service {
         attestor: Arc::clone(&attestor),
         policy: Policy::new(&config),
@@ -102,6 +119,8 @@ fn world_of(rules: &str, require_token: bool) -> World {
         sts,
         service: Arc::new(service),
         stop: CancellationToken::new(),
+        records,
+        recording,
     }
 }
 
@@ -126,6 +145,13 @@ impl World {
             reset,
             served,
         }
+    }
+
+    /// Ends, and gives what was recorded.
+    fn records(self) -> String {
+        drop(self.service);
+        self.recording.join().unwrap();
+        String::from_utf8(self.records.0.lock().unwrap().clone()).unwrap()
     }
 
     /// One request on a connection of its own; the whole answer.
@@ -426,4 +452,25 @@ async fn a_stopping_proxy_closes_idle_connections() {
     client.answer().await;
     world.stop.cancel();
     assert_eq!(client.served.await.unwrap(), End::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_decision_leaves_one_record_without_secrets() {
+    let world = world();
+    let put = world.ask(PUT).await;
+    let token = put.rsplit("\r\n").next().unwrap().to_owned();
+    world.ask(&get(ROLE, &token)).await;
+    world.ask(&get("/latest/user-data\u{1b}", &token)).await;
+    world.ask(&get("/latest/user-data", &token)).await;
+    *world.attestor.unattested.lock().unwrap() = Some(Unattested::NoCgroup);
+    world.ask(PUT).await;
+    let records = world.records().replace(&"a".repeat(64), "ID");
+    assert!(!records.contains(&token) && !records.contains("secret0") && !records.contains("IQoJ"));
+    insta::assert_snapshot!(records, @r###"
+        {"time":"2027-01-15T08:00:00Z","client":"172.17.0.2:40000","container":"ID","kind":"build","gitlab":"gitlab.example.com","runner":"Ab3dEf9_x","project":20,"pipeline":574,"job":302,"rule":"deploy","role":"arn:aws:iam::123456789012:role/deploy","session":"20-302-Ab3dEf9_x","route":"token","status":200,"reason":"granted"}
+        {"time":"2027-01-15T08:00:00Z","client":"172.17.0.2:40000","container":"ID","kind":"build","gitlab":"gitlab.example.com","runner":"Ab3dEf9_x","project":20,"pipeline":574,"job":302,"rule":"deploy","role":"arn:aws:iam::123456789012:role/deploy","session":"20-302-Ab3dEf9_x","route":"credentials","status":200,"reason":"granted"}
+        {"time":"2027-01-15T08:00:00Z","client":"172.17.0.2:40000","container":"ID","kind":"build","gitlab":"gitlab.example.com","runner":"Ab3dEf9_x","project":20,"pipeline":574,"job":302,"rule":"deploy","role":"arn:aws:iam::123456789012:role/deploy","session":"20-302-Ab3dEf9_x","status":400,"reason":"malformed","detail":"forbidden byte"}
+        {"time":"2027-01-15T08:00:00Z","client":"172.17.0.2:40000","container":"ID","kind":"build","gitlab":"gitlab.example.com","runner":"Ab3dEf9_x","project":20,"pipeline":574,"job":302,"rule":"deploy","role":"arn:aws:iam::123456789012:role/deploy","session":"20-302-Ab3dEf9_x","route":"unknown","status":404,"reason":"unknown-path"}
+        {"time":"2027-01-15T08:00:00Z","client":"172.17.0.2:40000","status":403,"reason":"no-cgroup"}
+        "###);
 }
