@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 
 fn run() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    let lacking = if arguments.list { None } else { outer::lacking() };
+    let lacking = outer::lacking();
     if std::env::var_os(outer::INSIDE).is_some() {
         // One host, one firewall, one port: one test at a time.
         arguments.test_threads = Some(1);
