@@ -19,6 +19,17 @@ mount -t sysfs sysfs /sys
 mount --move /run/cgroup /sys/fs/cgroup
 rmdir /run/cgroup
 
+# What is written to a directory made private stays in the instance.
+private() {
+    mkdir -p "/run/private$1/upper" "/run/private$1/work"
+    mount -t overlay -o "lowerdir=$1,upperdir=/run/private$1/upper,workdir=/run/private$1/work" lab-private "$1"
+}
+# An engine writes its identity to /etc/docker, or takes the machine's; containerd makes /opt/containerd.
+private /etc
+mkdir -p /etc/docker
+mount -t tmpfs -o mode=0755 lab-docker /etc/docker
+if [ -d /opt/containerd ]; then private /opt/containerd; elif [ -d /opt ]; then private /opt; fi
+
 # Names are asked of the upstream side, which refuses at once where nobody serves them. The machine's own servers are out of reach.
 resolver=$(readlink -m /etc/resolv.conf)
 case $resolver in

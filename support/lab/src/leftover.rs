@@ -70,7 +70,7 @@ pub fn leftovers(state_root: &Path, run: &RunId) -> io::Result<Vec<Leftover>> {
 }
 
 impl NamespaceIds {
-    /// Processes that are in any of the namespaces, or hold one open.
+    /// Processes that are in any of the namespaces, or hold one open. One that has ended and only waits to be reaped does neither.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
@@ -86,6 +86,13 @@ impl NamespaceIds {
             let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
             };
+            let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            if status
+                .lines()
+                .any(|line| line.starts_with("State:\tZ") || line.starts_with("State:\tX"))
+            {
+                continue;
+            }
             let links = ["ns", "fd"]
                 .into_iter()
                 .flat_map(|kind| fs::read_dir(entry.path().join(kind)).into_iter().flatten());

@@ -92,7 +92,7 @@ fn try_features() -> Vec<(Feature, String)> {
 /// The same kinds of rules as in an instance.
 const NAT: &str = "table inet lab { chain source { type nat hook postrouting priority srcnat - 10; \
                    fib saddr type != local meta nfproto ipv6 snat ip6 to fd77::3; }\n\
-                   chain redirect { type nat hook prerouting priority dstnat - 10; tcp dport 80 redirect to :8000; }\n}\n";
+                   chain detour { type nat hook prerouting priority dstnat - 10; tcp dport 80 redirect to :8000; }\n}\n";
 
 fn leave() -> io::Result<()> {
     unshare(
@@ -137,7 +137,8 @@ fn run(program: &str, args: &[&str], input: &str) -> io::Result<()> {
     if output.status.success() {
         return Ok(());
     }
+    let said = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(
-        String::from_utf8_lossy(&output.stderr).trim().replace('\n', " | "),
+        said.trim().lines().next().unwrap_or_default().to_owned(),
     ))
 }

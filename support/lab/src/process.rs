@@ -372,12 +372,8 @@ impl Process {
     /// Waits until it ends and its output is complete.
     pub(crate) async fn finish(&self, within: Duration) -> Result<Output, ProcessError> {
         let status = self.wait(within).await?;
-        for stream in [&self.stdout, &self.stderr] {
-            let mut changes = stream.changes();
-            // A grandchild may hold the stream open for ever; what the program itself wrote is complete then all the same.
-            let closed = async { while !stream.is_closed() && changes.changed().await.is_ok() {} };
-            timeout(Duration::from_secs(1), closed).await.unwrap_or_default();
-        }
+        drained(&self.stdout).await;
+        drained(&self.stderr).await;
         Ok(Output {
             status,
             stdout: self.stdout.bytes(),
@@ -448,7 +444,10 @@ impl Process {
 
     async fn ended_early(&self, prefix: &str) -> ProcessError {
         let status = match self.wait(Duration::from_secs(1)).await {
-            Ok(status) => status.to_string(),
+            Ok(status) => {
+                drained(&self.stderr).await;
+                status.to_string()
+            }
             Err(_) => "it closed its standard output".to_owned(),
         };
         ProcessError::Ended {
@@ -478,6 +477,14 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.signal(Signal::KILL).unwrap_or_default();
     }
+}
+
+/// Waits until everything that a program that has ended wrote to a stream is here.
+async fn drained(stream: &Captured) {
+    let mut changes = stream.changes();
+    // A grandchild may hold the stream open for ever; what the program itself wrote is here by then all the same.
+    let closed = async { while !stream.is_closed() && changes.changed().await.is_ok() {} };
+    timeout(Duration::from_secs(1), closed).await.unwrap_or_default();
 }
 
 fn spawn(program: &Program, cgroup_procs: &Path) -> io::Result<Child> {

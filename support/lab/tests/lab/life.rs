@@ -6,7 +6,7 @@ use lab::{Place, Program};
 use libtest_mimic::Trial;
 
 use crate::{
-    Outcome, SOON, close, ensure,
+    Outcome, SOON, abandoned, close, ensure,
     network::{listen_upstream, probe},
     open_lab, start_instance, trial,
 };
@@ -46,10 +46,8 @@ async fn two_at_once() -> Outcome {
     right.docker().ping().await?;
     right.teardown().await?;
     drop((here, there));
-    let users = [ids.users()?, other.users()?];
-    ensure(users.iter().all(Vec::is_empty), || {
-        format!("the namespaces are still used by {users:?}")
-    })?;
+    abandoned(ids).await?;
+    abandoned(other).await?;
     close(lab).await
 }
 

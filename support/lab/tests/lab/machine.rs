@@ -19,17 +19,37 @@ async fn machine_is_untouched() -> Outcome {
     image::start(&docker, "bridge").await?;
     instance.apply_rules(Place::Host, "flush ruleset").await?;
     let during = machine().await?;
-    ensure(before == during, || format!("before {before:#?} during {during:#?}"))?;
+    ensure(before == during, || changes(&before, &during))?;
     instance.teardown().await?;
     close(lab).await?;
     let after = machine().await?;
-    ensure(before == after, || format!("before {before:#?} after {after:#?}"))
+    ensure(before == after, || changes(&before, &after))
+}
+
+fn changes(before: &[String], after: &[String]) -> String {
+    let changed = before.iter().zip(after).filter(|(before, after)| before != after);
+    changed
+        .map(|(before, after)| format!("was {before}\nis {after}\n"))
+        .collect()
 }
 
 async fn machine() -> Result<Vec<String>, Failed> {
     let mut known = Vec::new();
     for (program, args) in [
         ("nft", &["-s", "list", "ruleset"][..]),
+        (
+            "stat",
+            &[
+                "-c",
+                "%n %z",
+                "/etc",
+                "/etc/docker",
+                "/opt",
+                "/opt/containerd",
+                "/var/lib",
+                "/run/netns",
+            ],
+        ),
         ("ip", &["netns"]),
         ("ip", &["-o", "link"]),
         ("ip", &["-4", "rule"]),
@@ -57,14 +77,22 @@ async fn machine() -> Result<Vec<String>, Failed> {
             .negotiate_version()
             .await?;
         let options = ListContainersOptionsBuilder::default().all(true).build();
-        let containers = docker
+        let mut containers: Vec<_> = docker
             .list_containers(Some(options))
             .await?
             .into_iter()
-            .map(|container| container.id);
-        known.push(format!("containers {:?}", containers.collect::<Vec<_>>()));
-        let networks = docker.list_networks(None).await?.into_iter().map(|network| network.id);
-        known.push(format!("networks {:?}", networks.collect::<Vec<_>>()));
+            .map(|container| container.id)
+            .collect();
+        containers.sort();
+        known.push(format!("containers {containers:?}"));
+        let mut networks: Vec<_> = docker
+            .list_networks(None)
+            .await?
+            .into_iter()
+            .map(|network| network.id)
+            .collect();
+        networks.sort();
+        known.push(format!("networks {networks:?}"));
     }
     Ok(known)
 }
