@@ -33,14 +33,26 @@ impl Cast {
     /// Hands out names and numbers. Ids are taken from a digest of the case's id: 48 bits, so that two cases of a suite do not meet.
     pub fn new(case: &Case) -> Self {
         let digest = Sha256::digest(case.id.as_bytes());
-        let number = digest.iter().take(4).fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+        let number = digest
+            .iter()
+            .take(4)
+            .fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
         let letters: String = digest
             .iter()
             .skip(4)
             .take(6)
-            .filter_map(|byte| b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefgh".get(usize::from(*byte % 32)).copied().map(char::from))
+            .filter_map(|byte| {
+                b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefgh"
+                    .get(usize::from(*byte % 32))
+                    .copied()
+                    .map(char::from)
+            })
             .collect();
-        let roles = case.roles.iter().map(|role| (role.name.clone(), role_arn(&world_role(&case.id, &role.name)))).collect();
+        let roles = case
+            .roles
+            .iter()
+            .map(|role| (role.name.clone(), role_arn(&world_role(&case.id, &role.name))))
+            .collect();
         let names = case.jobs.iter().map(|job| job.name.as_str()).chain(
             // The twin is there for every case, so that asking for one control more does not renumber the jobs.
             (!case.jobs.iter().any(|job| job.name == TWIN)).then_some(TWIN),
@@ -49,14 +61,30 @@ impl Cast {
         let own: BTreeMap<&str, u64> = names.clone().zip(base..).collect();
         let jobs = names
             .map(|name| {
-                let of = case.jobs.iter().find(|job| job.name == name).and_then(|job| job.project_of.as_deref());
-                let of = if name == TWIN && of.is_none() { case.jobs.first().map(|job| job.name.as_str()) } else { of };
-                let project = of.and_then(|of| own.get(of)).or_else(|| own.get(name)).copied().unwrap_or(base);
+                let of = case
+                    .jobs
+                    .iter()
+                    .find(|job| job.name == name)
+                    .and_then(|job| job.project_of.as_deref());
+                let of = if name == TWIN && of.is_none() {
+                    case.jobs.first().map(|job| job.name.as_str())
+                } else {
+                    of
+                };
+                let project = of
+                    .and_then(|of| own.get(of))
+                    .or_else(|| own.get(name))
+                    .copied()
+                    .unwrap_or(base);
                 let job = own.get(name).copied().unwrap_or(base) + 1_000_000_000;
                 (name.to_owned(), (project, job))
             })
             .collect();
-        Self { runner_id: format!("Lab{letters}"), roles, jobs }
+        Self {
+            runner_id: format!("Lab{letters}"),
+            roles,
+            jobs,
+        }
     }
 
     /// World names of the roles that the operator sanctions for a container of this job and kind: the rule's role first, then what may be selected.
@@ -72,7 +100,11 @@ impl Cast {
 
 /// Whether a rule is for this kind of container; a rule that names none is for build containers.
 pub fn applies_to(rule: &Rule, kind: &str) -> bool {
-    if rule.kind.is_empty() { kind == "build" } else { rule.kind.iter().any(|allowed| allowed == kind) }
+    if rule.kind.is_empty() {
+        kind == "build"
+    } else {
+        rule.kind.iter().any(|allowed| allowed == kind)
+    }
 }
 
 /// The name that a case's role has in the simulated account.

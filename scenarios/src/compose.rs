@@ -19,7 +19,16 @@ pub fn world(cases: &[&Case], settings: &InstanceSettings) -> String {
     let host = role_arn(HOST_ROLE);
     let mut roles = vec![table([
         ("name", text(HOST_ROLE)),
-        ("trust", policy("Allow", "Principal", table([("Service", text("ec2.amazonaws.com"))]).into(), "sts:AssumeRole", None)),
+        (
+            "trust",
+            policy(
+                "Allow",
+                "Principal",
+                table([("Service", text("ec2.amazonaws.com"))]).into(),
+                "sts:AssumeRole",
+                None,
+            ),
+        ),
         // As wide as it can be: what keeps a job from another role must be the defence, not luck with the instance's policy.
         ("policy", policy("Allow", "Resource", text("*"), "sts:AssumeRole", None)),
     ])];
@@ -33,12 +42,23 @@ pub fn world(cases: &[&Case], settings: &InstanceSettings) -> String {
                 .map(|id| table([("StringEquals", table([("sts:ExternalId", text(id))]).into())]));
             roles.push(table([
                 ("name", text(&world_role(&case.id, &role.name))),
-                ("trust", policy(effect, "Principal", principal, "sts:AssumeRole", condition)),
+                (
+                    "trust",
+                    policy(effect, "Principal", principal, "sts:AssumeRole", condition),
+                ),
             ]));
         }
     }
     let world = table([
-        ("account", table([("id", text(ACCOUNT)), ("region", text(REGION)), ("partition", text("aws"))]).into()),
+        (
+            "account",
+            table([
+                ("id", text(ACCOUNT)),
+                ("region", text(REGION)),
+                ("partition", text("aws")),
+            ])
+            .into(),
+        ),
         (
             "instance",
             table([
@@ -49,7 +69,10 @@ pub fn world(cases: &[&Case], settings: &InstanceSettings) -> String {
                 ("hop_limit", Value::Integer(settings.hop_limit.into())),
                 ("endpoint", text("enabled")),
                 ("ipv6", Value::Boolean(true)),
-                ("user_data", text("#!/bin/sh\n# what an operator keeps here is nobody else's business\n")),
+                (
+                    "user_data",
+                    text("#!/bin/sh\n# what an operator keeps here is nobody else's business\n"),
+                ),
                 ("tags", table([("Name", text("ci-runner"))]).into()),
             ])
             .into(),
@@ -89,16 +112,30 @@ pub fn proxy_config(cases: &[&Case], engine_socket: &str, sts: &str, port: u16, 
         }
     }
     let config = table([
-        ("listen", table([("port", Value::Integer(port.into())), ("metrics", text(metrics))]).into()),
+        (
+            "listen",
+            table([("port", Value::Integer(port.into())), ("metrics", text(metrics))]).into(),
+        ),
         ("engine", table([("socket", text(engine_socket))]).into()),
-        ("aws", table([("account", text(ACCOUNT)), ("region", text(REGION)), ("sts_endpoint", text(sts))]).into()),
+        (
+            "aws",
+            table([
+                ("account", text(ACCOUNT)),
+                ("region", text(REGION)),
+                ("sts_endpoint", text(sts)),
+            ])
+            .into(),
+        ),
         ("rule", Value::Array(rules)),
     ]);
     config.to_string()
 }
 
 fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
-    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    entries
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 fn text(value: &str) -> Value {
@@ -116,5 +153,9 @@ fn policy(effect: &str, subject: &str, value: Value, action: &str, condition: Op
     if let Some(condition) = condition {
         statement.insert("Condition".to_owned(), condition.into());
     }
-    table([("Version", text("2012-10-17")), ("Statement", Value::Array(vec![statement.into()]))]).into()
+    table([
+        ("Version", text("2012-10-17")),
+        ("Statement", Value::Array(vec![statement.into()])),
+    ])
+    .into()
 }

@@ -16,7 +16,9 @@ pub fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<Stri
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
-        let Some((name, tail)) = after.split_once('}') else { break };
+        let Some((name, tail)) = after.split_once('}') else {
+            break;
+        };
         expanded.push_str(before);
         expanded.push_str(&value(name).ok_or_else(|| UnknownPlaceholder { name: name.to_owned() })?);
         rest = tail;
@@ -34,7 +36,10 @@ mod tests {
     fn placeholders_are_replaced_and_lone_dollars_kept() {
         let value = |name: &str| (name == "a").then(|| "1".to_owned());
         assert_eq!(expand("$x ${a}${a} ${", value).unwrap(), "$x 11 ${");
-        assert_eq!(expand("${b}", value).unwrap_err().to_string(), "nothing is known as `${b}` here");
+        assert_eq!(
+            expand("${b}", value).unwrap_err().to_string(),
+            "nothing is known as `${b}` here"
+        );
     }
 
     proptest! {

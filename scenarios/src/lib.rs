@@ -3,8 +3,8 @@
 //! `case` reads scenarios, `cast` and `compose` name and write what a run needs, `stage` builds an instance with its defence, `play` acts the steps out,
 //! `oracle` looks at what came back, `verdict` judges, `report` tells. The proxy under test is a program: nothing here links it.
 
-pub mod case;
 pub mod ambient;
+pub mod case;
 pub mod cast;
 pub mod cli;
 pub mod compose;

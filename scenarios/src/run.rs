@@ -47,9 +47,16 @@ pub async fn run(workshop: &Workshop, items: &[Item<'_>], pace: Pace, progress: 
     let mut reports: BTreeMap<(String, String), ScenarioReport> = BTreeMap::new();
     for (scenarios, found) in outcomes {
         findings.extend(found);
-        reports.extend(scenarios.into_iter().map(|report| ((report.id.clone(), report.defence.clone()), report)));
+        reports.extend(
+            scenarios
+                .into_iter()
+                .map(|report| ((report.id.clone(), report.defence.clone()), report)),
+        );
     }
-    let scenarios = items.iter().filter_map(|(case, standing)| reports.remove(&(case.id.clone(), standing.label()))).collect();
+    let scenarios = items
+        .iter()
+        .filter_map(|(case, standing)| reports.remove(&(case.id.clone(), standing.label())))
+        .collect();
     progress.end();
     RunReport {
         format: FORMAT,
@@ -87,8 +94,15 @@ async fn on_stage(
     let stage = match built {
         Ok(stage) => stage,
         Err(error) => {
-            let finding = Finding { oracle: "lab".to_owned(), verdict: Verdict::Void, what: error.to_string() };
-            let void: Vec<_> = cases.iter().map(|case| report_of(case, &standing, &Played::default(), vec![finding.clone()])).collect();
+            let finding = Finding {
+                oracle: "lab".to_owned(),
+                verdict: Verdict::Void,
+                what: error.to_string(),
+            };
+            let void: Vec<_> = cases
+                .iter()
+                .map(|case| report_of(case, &standing, &Played::default(), vec![finding.clone()]))
+                .collect();
             void.iter().for_each(|report| progress.finished(report));
             return (void, Vec::new());
         }
@@ -119,12 +133,19 @@ async fn on_stage(
         .iter()
         .map(|(case, played)| report_of(case, &standing, played, late.remove(&case.id).unwrap_or_default()))
         .collect();
-    if reports.iter().any(|report| report.judgement == crate::verdict::Judgement::Void) {
+    if reports
+        .iter()
+        .any(|report| report.judgement == crate::verdict::Judgement::Void)
+    {
         tracing::info!(said = %stage.last_words(), "what the proxy said last");
     }
     stage.strike().await;
     // What stands in for a defence is full of holes: only what its scenarios say of it counts.
-    let unattributed = if matches!(standing, Standing::Defence(_)) { unattributed } else { Vec::new() };
+    let unattributed = if matches!(standing, Standing::Defence(_)) {
+        unattributed
+    } else {
+        Vec::new()
+    };
     (reports, unattributed)
 }
 
@@ -148,7 +169,11 @@ type Late = (BTreeMap<String, Vec<Finding>>, Vec<Finding>);
 async fn ask_oracles(stage: &Stage, standing: &Standing, played: &[(&Case, Played)]) -> Late {
     let mut late: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
     let mut unattributed = Vec::new();
-    let void = |what: String| Finding { oracle: "lab".to_owned(), verdict: Verdict::Void, what };
+    let void = |what: String| Finding {
+        oracle: "lab".to_owned(),
+        verdict: Verdict::Void,
+        what,
+    };
 
     match read_ledgers(stage).await {
         Ok(entries) => {
@@ -159,7 +184,11 @@ async fn ask_oracles(stage: &Stage, standing: &Standing, played: &[(&Case, Playe
                 jobs: vec![lab::plan::FORWARDED_V4.to_string(), lab::plan::FORWARDED_V6.to_string()],
             };
             for stray in strays(&entries, &sources, &allowed, &roles) {
-                let finding = Finding { oracle: "ledger".to_owned(), verdict: Verdict::Other("stray request".to_owned()), what: stray.what };
+                let finding = Finding {
+                    oracle: "ledger".to_owned(),
+                    verdict: Verdict::Other("stray request".to_owned()),
+                    what: stray.what,
+                };
                 match stray.scenario {
                     Some(id) if allowed.contains_key(&id) => late.entry(id).or_default().push(finding),
                     _ => unattributed.push(finding),
@@ -169,13 +198,25 @@ async fn ask_oracles(stage: &Stage, standing: &Standing, played: &[(&Case, Playe
         Err(what) => unattributed.push(void(what)),
     }
 
-    let interfaces = played.iter().flat_map(|(_, played)| &played.watched).flat_map(|watched| watched.interfaces.iter().copied()).collect();
+    let interfaces = played
+        .iter()
+        .flat_map(|(_, played)| &played.watched)
+        .flat_map(|watched| watched.interfaces.iter().copied())
+        .collect();
     match stage.markers_on_wires(&interfaces).await {
         Ok(wires) => {
             // Where a leak is documented and happened, what else went over that wire on the way to it says nothing new.
-            let leaks = |played: &Played| played.attempts.iter().any(|attempt| attempt.verdict.is_leak() && attempt.expected.allows(&attempt.verdict));
+            let leaks = |played: &Played| {
+                played
+                    .attempts
+                    .iter()
+                    .any(|attempt| attempt.verdict.is_leak() && attempt.expected.allows(&attempt.verdict))
+            };
             for (case, played) in played.iter().filter(|(_, played)| !leaks(played)) {
-                let found = played.watched.iter().flat_map(|watched| strangers_on(watched, &wires, &played.leaked));
+                let found = played
+                    .watched
+                    .iter()
+                    .flat_map(|watched| strangers_on(watched, &wires, &played.leaked));
                 late.entry(case.id.clone()).or_default().extend(found);
             }
         }
@@ -192,7 +233,10 @@ async fn ask_oracles(stage: &Stage, standing: &Standing, played: &[(&Case, Playe
         }
         let mut bodies: BTreeMap<u16, BTreeSet<&[u8]>> = BTreeMap::new();
         for (status, body) in played.iter().flat_map(|(_, played)| &played.denials) {
-            bodies.entry(*status).or_default().extend(body.iter().map(Vec::as_slice));
+            bodies
+                .entry(*status)
+                .or_default()
+                .extend(body.iter().map(Vec::as_slice));
         }
         for (status, bodies) in bodies.into_iter().filter(|(_, bodies)| bodies.len() > 1) {
             unattributed.push(Finding {
@@ -217,8 +261,14 @@ fn allowances(played: &[(&Case, Played)], direct: bool) -> (BTreeMap<String, All
     let mut roles = BTreeMap::new();
     for (case, _) in played {
         let cast = Cast::new(case);
-        let sanctioned = case.rules.iter().flat_map(|rule| rule.role.iter().chain(&rule.selectable));
-        let has_faults = case.steps.iter().any(|step| matches!(step.action, Action::Fault | Action::Expired));
+        let sanctioned = case
+            .rules
+            .iter()
+            .flat_map(|rule| rule.role.iter().chain(&rule.selectable));
+        let has_faults = case
+            .steps
+            .iter()
+            .any(|step| matches!(step.action, Action::Fault | Action::Expired));
         allowed.insert(
             case.id.clone(),
             Allowed {

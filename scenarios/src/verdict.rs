@@ -73,7 +73,9 @@ impl fmt::Display for Verdict {
 
 /// A word that is no verdict.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is no verdict: write BLOCKED, SILENT, DENY, UNAVAILABLE, ROLE(name), SAME, LEAK, LEAK(canary), UNUSABLE or VOID")]
+#[error(
+    "`{word}` is no verdict: write BLOCKED, SILENT, DENY, UNAVAILABLE, ROLE(name), SAME, LEAK, LEAK(canary), UNUSABLE or VOID"
+)]
 pub struct UnknownVerdict {
     /// What was written.
     pub word: String,
@@ -84,7 +86,10 @@ impl FromStr for Verdict {
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
         let argument = |prefix: &str| {
-            word.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(')')).filter(|name| !name.is_empty()).map(str::to_owned)
+            word.strip_prefix(prefix)
+                .and_then(|rest| rest.strip_suffix(')'))
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
         };
         match word {
             "BLOCKED" => Ok(Self::Blocked),
@@ -200,17 +205,26 @@ impl Judgement {
 
 /// Judges a scenario from its attempts' verdicts. `undocumented` are findings of the run-wide oracles (ledger, capture, logs), which no expectation covers.
 pub fn judge(attempts: &[(Verdict, Expected)], undocumented: &[Verdict]) -> Judgement {
-    if attempts.is_empty() || attempts.iter().any(|(verdict, _)| *verdict == Verdict::Void) || undocumented.contains(&Verdict::Void) {
+    if attempts.is_empty()
+        || attempts.iter().any(|(verdict, _)| *verdict == Verdict::Void)
+        || undocumented.contains(&Verdict::Void)
+    {
         return Judgement::Void;
     }
-    let unforeseen_leak = attempts.iter().any(|(verdict, expected)| verdict.is_leak() && !expected.allows(verdict));
+    let unforeseen_leak = attempts
+        .iter()
+        .any(|(verdict, expected)| verdict.is_leak() && !expected.allows(verdict));
     if unforeseen_leak || undocumented.iter().any(Verdict::is_leak) {
         return Judgement::Leaks;
     }
     if !undocumented.is_empty() || attempts.iter().any(|(verdict, expected)| !expected.allows(verdict)) {
         return Judgement::Unexpected;
     }
-    if attempts.iter().any(|(verdict, _)| verdict.is_leak()) { Judgement::LeaksAsDocumented } else { Judgement::Holds }
+    if attempts.iter().any(|(verdict, _)| verdict.is_leak()) {
+        Judgement::LeaksAsDocumented
+    } else {
+        Judgement::Holds
+    }
 }
 
 #[cfg(test)]
@@ -223,7 +237,10 @@ mod tests {
     }
 
     fn judged(attempts: &[(&str, &str)], findings: &[&str]) -> Judgement {
-        let attempts: Vec<_> = attempts.iter().map(|(got, may)| (got.parse().unwrap(), expected(may))).collect();
+        let attempts: Vec<_> = attempts
+            .iter()
+            .map(|(got, may)| (got.parse().unwrap(), expected(may)))
+            .collect();
         let findings: Vec<_> = findings.iter().map(|word| word.parse().unwrap()).collect();
         judge(&attempts, &findings)
     }
@@ -235,10 +252,19 @@ mod tests {
 
     #[test]
     fn a_leak_outweighs_everything_but_a_failed_control() {
-        assert_eq!(judged(&[("DENY", "DENY"), ("LEAK(host-role)", "DENY")], &[]), Judgement::Leaks);
-        assert_eq!(judged(&[("LEAK(host-role)", "LEAK")], &[]), Judgement::LeaksAsDocumented);
+        assert_eq!(
+            judged(&[("DENY", "DENY"), ("LEAK(host-role)", "DENY")], &[]),
+            Judgement::Leaks
+        );
+        assert_eq!(
+            judged(&[("LEAK(host-role)", "LEAK")], &[]),
+            Judgement::LeaksAsDocumented
+        );
         assert_eq!(judged(&[("LEAK(host-role)", "LEAK(user-data)")], &[]), Judgement::Leaks);
-        assert_eq!(judged(&[("LEAK(host-role)", "LEAK"), ("VOID", "DENY")], &[]), Judgement::Void);
+        assert_eq!(
+            judged(&[("LEAK(host-role)", "LEAK"), ("VOID", "DENY")], &[]),
+            Judgement::Void
+        );
         assert_eq!(judged(&[("DENY", "DENY")], &["LEAK(role:x)"]), Judgement::Leaks);
     }
 

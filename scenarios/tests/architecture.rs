@@ -1,5 +1,12 @@
 //! The invariants of ARCHITECTURE.md, kept by looking at the sources.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may end the program"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +24,11 @@ fn tables(manifest: &str) -> toml::Table {
 }
 
 fn keys(table: &toml::Table, name: &str) -> BTreeSet<String> {
-    table.get(name).and_then(toml::Value::as_table).map(|table| table.keys().cloned().collect()).unwrap_or_default()
+    table
+        .get(name)
+        .and_then(toml::Value::as_table)
+        .map(|table| table.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 /// Every Rust source below a directory of the repository, with its path from the root.
@@ -40,8 +51,24 @@ fn sources(directory: &str) -> Vec<(String, String)> {
     found
 }
 
-const CRATES: [&str; 7] = ["proxy", "fake-imds", "fake-sts", "scenarios", "support/fake-kit", "support/lab", "support/weak-proxy"];
-const OWN: [&str; 7] = ["metadata-proxy", "fake-imds", "fake-sts", "scenarios", "fake-kit", "lab", "weak-proxy"];
+const CRATES: [&str; 7] = [
+    "proxy",
+    "fake-imds",
+    "fake-sts",
+    "scenarios",
+    "support/fake-kit",
+    "support/lab",
+    "support/weak-proxy",
+];
+const OWN: [&str; 7] = [
+    "metadata-proxy",
+    "fake-imds",
+    "fake-sts",
+    "scenarios",
+    "fake-kit",
+    "lab",
+    "weak-proxy",
+];
 
 #[test]
 fn the_list_of_crates_is_whole() {
@@ -65,22 +92,35 @@ fn the_proxy_depends_on_no_other_crate_of_the_workspace() {
 
 #[test]
 fn only_weak_proxy_links_the_proxy_and_never_what_decides() {
-    for member in CRATES.iter().filter(|member| !matches!(**member, "proxy" | "support/weak-proxy")) {
+    for member in CRATES
+        .iter()
+        .filter(|member| !matches!(**member, "proxy" | "support/weak-proxy"))
+    {
         let manifest = tables(&format!("{member}/Cargo.toml"));
         for section in ["dependencies", "dev-dependencies"] {
-            assert!(!keys(&manifest, section).contains("metadata-proxy"), "{member} links the proxy");
+            assert!(
+                !keys(&manifest, section).contains("metadata-proxy"),
+                "{member} links the proxy"
+            );
         }
     }
     for (name, text) in sources("support/weak-proxy/src") {
         for decided in ["policy", "routes", "request", "token", "credentials", "answer", "serve"] {
-            assert!(!text.contains(&format!("metadata_proxy::{decided}")), "{name} uses the proxy's {decided}");
+            assert!(
+                !text.contains(&format!("metadata_proxy::{decided}")),
+                "{name} uses the proxy's {decided}"
+            );
         }
     }
 }
 
 #[test]
 fn no_fake_shares_code_with_another_but_through_fake_kit() {
-    for (member, others) in [("fake-imds", ["fake-sts", "lab"]), ("fake-sts", ["fake-imds", "lab"]), ("support/fake-kit", ["fake-imds", "fake-sts"])] {
+    for (member, others) in [
+        ("fake-imds", ["fake-sts", "lab"]),
+        ("fake-sts", ["fake-imds", "lab"]),
+        ("support/fake-kit", ["fake-imds", "fake-sts"]),
+    ] {
         let dependencies = keys(&tables(&format!("{member}/Cargo.toml")), "dependencies");
         for other in others {
             assert!(!dependencies.contains(other), "{member} depends on {other}");
@@ -91,12 +131,19 @@ fn no_fake_shares_code_with_another_but_through_fake_kit() {
 #[test]
 fn the_lab_and_the_kit_know_no_word_of_aws() {
     let words = ["imds", "aws", "amazon", "sts", "iam", "ec2", "metadata", "credential"];
-    for (name, text) in sources("support/lab/src").into_iter().chain(sources("support/fake-kit/src")) {
+    for (name, text) in sources("support/lab/src")
+        .into_iter()
+        .chain(sources("support/fake-kit/src"))
+    {
         for (number, line) in text.lines().enumerate() {
             let line = line.to_lowercase();
-            for word in line.split(|character: char| !character.is_alphanumeric()).filter(|word| words.contains(word)) {
+            for word in line
+                .split(|character: char| !character.is_alphanumeric())
+                .filter(|word| words.contains(word))
+            {
                 // The file system has metadata too.
-                let of_files = word == "metadata" && (line.contains("fs::") || line.contains(".metadata()") || line.contains("_metadata("));
+                let of_files = word == "metadata"
+                    && (line.contains("fs::") || line.contains(".metadata()") || line.contains("_metadata("));
                 assert!(of_files, "{name}:{} says `{word}`", number + 1);
             }
         }
@@ -106,12 +153,31 @@ fn the_lab_and_the_kit_know_no_word_of_aws() {
 #[test]
 fn decisions_touch_no_socket_no_runtime_no_clock_and_no_file() {
     let outside = [
-        "tokio::net", "tokio::fs", "tokio::time", "tokio::spawn", "std::net::Tcp", "std::net::Udp", "std::os::unix::net", "std::fs", "File::open",
-        "SystemTime::now", "Instant::now", "Timestamp::now", "std::env", "std::process", "rand::rng", "reqwest", "hyper::",
+        "tokio::net",
+        "tokio::fs",
+        "tokio::time",
+        "tokio::spawn",
+        "std::net::Tcp",
+        "std::net::Udp",
+        "std::os::unix::net",
+        "std::fs",
+        "File::open",
+        "SystemTime::now",
+        "Instant::now",
+        "Timestamp::now",
+        "std::env",
+        "std::process",
+        "rand::rng",
+        "reqwest",
+        "hyper::",
     ];
     for place in PURE {
         let path = root().join(place);
-        let files = if path.is_dir() { sources(place) } else { vec![((*place).to_owned(), read(place))] };
+        let files = if path.is_dir() {
+            sources(place)
+        } else {
+            vec![((*place).to_owned(), read(place))]
+        };
         for (name, text) in files {
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             if name.ends_with("tests.rs") {
@@ -141,7 +207,10 @@ fn ambient_calls_are_excused_in_one_file_per_program_only() {
     for member in CRATES {
         for (name, text) in sources(&format!("{member}/src")) {
             let excused = text.contains("clippy::disallowed_methods");
-            assert!(!excused || name.ends_with("/ambient.rs"), "{name} excuses itself from clippy.toml");
+            assert!(
+                !excused || name.ends_with("/ambient.rs"),
+                "{name} excuses itself from clippy.toml"
+            );
         }
     }
 }

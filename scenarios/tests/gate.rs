@@ -3,6 +3,8 @@
 //! `proxy::ID` holds against the metadata proxy, `none::ID` and `firewall::ID` get exactly what the case files say, `control::ID::HOLE` turns red against
 //! the hole. All that are asked for run together on shared instances, once; the tests then tell what came out.
 
+#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test may end the program")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -47,13 +49,18 @@ fn main() -> ExitCode {
     let lacks = scenarios::cli::lacks(&ambient);
     // Ignored is decided here: a test that finds out only when it runs would count as passed.
     let ignored = !lacks.is_empty() && !ambient.require_lab;
-    let chosen: Vec<&Asked<'_>> = asked.iter().filter(|asked| is_chosen(&arguments, &asked.name)).collect();
+    let chosen: Vec<&Asked<'_>> = asked
+        .iter()
+        .filter(|asked| is_chosen(&arguments, &asked.name))
+        .collect();
     let outcome = if arguments.list || ignored || chosen.is_empty() {
         Err(format!("the lab did not run: {lacks}"))
     } else if lacks.is_empty() {
         play(ambient, &chosen)
     } else {
-        Err(format!("REQUIRE_LAB is set and this machine cannot run the lab: {lacks}"))
+        Err(format!(
+            "REQUIRE_LAB is set and this machine cannot run the lab: {lacks}"
+        ))
     };
     let outcome = Arc::new(outcome);
     let mut trials: Vec<Trial> = asked
@@ -61,7 +68,11 @@ fn main() -> ExitCode {
         .map(|asked| {
             let (outcome, key, wanted) = (Arc::clone(&outcome), key(&asked.item), asked.wanted);
             let trial = Trial::test(&asked.name, move || tell(&outcome, &key, wanted)).with_ignored_flag(ignored);
-            if ignored { trial.with_kind("needs root, Docker's engine and nftables: see scenarios doctor") } else { trial }
+            if ignored {
+                trial.with_kind("needs root, Docker's engine and nftables: see scenarios doctor")
+            } else {
+                trial
+            }
         })
         .collect();
     let run = Arc::clone(&outcome);
@@ -78,17 +89,25 @@ fn asked(cases: &[Case]) -> Vec<Asked<'_>> {
             wanted: Wanted::AsDocumented,
         })
     });
-    let red = scenarios::cli::control_items(cases).into_iter().map(|(case, standing)| Asked {
-        name: format!("control::{}::{}", case.id, standing.label()),
-        item: (case, standing),
-        wanted: Wanted::Red,
-    });
+    let red = scenarios::cli::control_items(cases)
+        .into_iter()
+        .map(|(case, standing)| Asked {
+            name: format!("control::{}::{}", case.id, standing.label()),
+            item: (case, standing),
+            wanted: Wanted::Red,
+        });
     documented.chain(red).collect()
 }
 
 /// The same choice that libtest-mimic makes.
 fn is_chosen(arguments: &Arguments, name: &str) -> bool {
-    let matches = |filter: &String| if arguments.exact { filter == name } else { name.contains(filter.as_str()) };
+    let matches = |filter: &String| {
+        if arguments.exact {
+            filter == name
+        } else {
+            name.contains(filter.as_str())
+        }
+    };
     arguments.filter.as_ref().is_none_or(matches) && !arguments.skip.iter().any(matches)
 }
 
@@ -100,23 +119,38 @@ type Outcome = Result<(BTreeMap<(String, String), ScenarioReport>, Vec<String>),
 
 fn play(ambient: Ambient, chosen: &[&Asked<'_>]) -> Outcome {
     let items: Vec<Item<'_>> = chosen.iter().map(|asked| asked.item.clone()).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
     let report: RunReport = runtime.block_on(async {
         let jobs = ambient.processors * 2;
-        let workshop = scenarios::cli::workshop(ambient, "lab").await.map_err(|exit| format!("the lab cannot be opened: {exit:?}"))?;
+        let workshop = scenarios::cli::workshop(ambient, "lab")
+            .await
+            .map_err(|exit| format!("the lab cannot be opened: {exit:?}"))?;
         let progress = Progress::new(items.len(), Colour::Plain, true);
         let report = scenarios::run::run(&workshop, &items, Pace { jobs, matrix: true }, &progress).await;
         workshop.lab.close().await.map_err(|error| error.to_string())?;
         Ok::<_, String>(report)
     })?;
-    let findings = report.findings.iter().map(|finding| format!("{}: {}", finding.oracle, finding.what)).collect();
-    let reports = report.scenarios.into_iter().map(|scenario| ((scenario.id.clone(), scenario.defence.clone()), scenario)).collect();
+    let findings = report
+        .findings
+        .iter()
+        .map(|finding| format!("{}: {}", finding.oracle, finding.what))
+        .collect();
+    let reports = report
+        .scenarios
+        .into_iter()
+        .map(|scenario| ((scenario.id.clone(), scenario.defence.clone()), scenario))
+        .collect();
     Ok((reports, findings))
 }
 
 fn tell(outcome: &Outcome, key: &(String, String), wanted: Wanted) -> Result<(), Failed> {
     let (reports, _) = outcome.as_ref().map_err(|why| Failed::from(why.clone()))?;
-    let report = reports.get(key).ok_or_else(|| Failed::from("this scenario was not run"))?;
+    let report = reports
+        .get(key)
+        .ok_or_else(|| Failed::from("this scenario was not run"))?;
     let as_wanted = match wanted {
         Wanted::AsDocumented => !report.judgement.fails(true),
         Wanted::Red => report.judgement.is_red(),
@@ -130,7 +164,11 @@ fn tell(outcome: &Outcome, key: &(String, String), wanted: Wanted) -> Result<(),
 
 fn tell_findings(outcome: &Outcome) -> Result<(), Failed> {
     let (_, findings) = outcome.as_ref().map_err(|why| Failed::from(why.clone()))?;
-    if findings.is_empty() { Ok(()) } else { Err(findings.join("\n").into()) }
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(findings.join("\n").into())
+    }
 }
 
 /// `cargo test -p scenarios` does not build the programs that a run starts, so this does, in the same profile.
@@ -138,7 +176,24 @@ fn tell_findings(outcome: &Outcome) -> Result<(), Failed> {
 fn build_programs(ambient: &Ambient) {
     let Some(cargo) = &ambient.cargo else { return };
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--bins", "-p", "fake-imds", "-p", "fake-sts", "-p", "metadata-proxy", "-p", "weak-proxy", "-p", "scenarios"])
+        .args([
+            "build",
+            "--quiet",
+            "--bins",
+            "-p",
+            "fake-imds",
+            "-p",
+            "fake-sts",
+            "-p",
+            "metadata-proxy",
+            "-p",
+            "weak-proxy",
+            "-p",
+            "scenarios",
+        ])
         .status();
-    assert!(status.is_ok_and(|status| status.success()), "the programs that the lab runs cannot be built");
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "the programs that the lab runs cannot be built"
+    );
 }

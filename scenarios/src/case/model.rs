@@ -332,7 +332,10 @@ pub enum Action {
 impl Action {
     /// Whether its verdict counts unless the step says otherwise.
     pub const fn is_attempt(self) -> bool {
-        matches!(self, Self::Imds | Self::Get | Self::Token | Self::Raw | Self::Sdk | Self::Receive | Self::Accepted)
+        matches!(
+            self,
+            Self::Imds | Self::Get | Self::Token | Self::Raw | Self::Sdk | Self::Receive | Self::Accepted
+        )
     }
 }
 

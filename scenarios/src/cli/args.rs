@@ -120,7 +120,9 @@ fn defence(word: &str) -> Result<Defence, String> {
 }
 
 fn shard(word: &str) -> Result<(usize, usize), String> {
-    let parts = word.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+    let parts = word
+        .split_once('/')
+        .and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
     match parts {
         Some((k, n)) if 1 <= k && k <= n => Ok((k, n)),
         _ => Err("K/N with 1 ≤ K ≤ N, for example 1/2".to_owned()),

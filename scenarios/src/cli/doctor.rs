@@ -24,9 +24,16 @@ pub(super) fn lacks(ambient: &Ambient) -> String {
     for lack in lab::Requirements::check() {
         let _ = writeln!(text, "{lack}");
     }
-    let unbuilt: Vec<_> = PROGRAMS.into_iter().filter(|program| !ambient.programs.join(program).is_file()).collect();
+    let unbuilt: Vec<_> = PROGRAMS
+        .into_iter()
+        .filter(|program| !ambient.programs.join(program).is_file())
+        .collect();
     if !unbuilt.is_empty() {
-        let _ = writeln!(text, "not built: {}: run cargo build --workspace --bins", unbuilt.join(", "));
+        let _ = writeln!(
+            text,
+            "not built: {}: run cargo build --workspace --bins",
+            unbuilt.join(", ")
+        );
     }
     text
 }

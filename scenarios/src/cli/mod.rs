@@ -73,7 +73,11 @@ pub fn main() -> Exit {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(tracing_subscriber::EnvFilter::new(if arguments.verbose { "scenarios=debug,lab=debug" } else { "warn" }))
+        .with_env_filter(tracing_subscriber::EnvFilter::new(if arguments.verbose {
+            "scenarios=debug,lab=debug"
+        } else {
+            "warn"
+        }))
         .init();
     let ambient = match Ambient::read() {
         Ok(ambient) => ambient,
@@ -124,32 +128,58 @@ fn cases_directory(ambient: &Ambient) -> PathBuf {
         return here.to_owned();
     }
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
-    if source.is_dir() { source } else { ambient.programs.join("cases") }
+    if source.is_dir() {
+        source
+    } else {
+        ambient.programs.join("cases")
+    }
 }
 
 async fn run_command(options: &RunArguments, cases: &[Case], ambient: Ambient) -> Exit {
     let selected = select(cases, &options.filter);
     let standings = options.defences();
-    let items: Vec<Item<'_>> = standings.iter().flat_map(|standing| selected.iter().map(|case| (*case, standing.clone()))).collect();
+    let items: Vec<Item<'_>> = standings
+        .iter()
+        .flat_map(|standing| selected.iter().map(|case| (*case, standing.clone())))
+        .collect();
     let (k, n) = options.shard;
     let items = shard(items, k, n);
     if items.is_empty() {
-        complain(&format!("error: no scenario matches {}; `scenarios list` shows them all", options.filter.join(" ")));
+        complain(&format!(
+            "error: no scenario matches {}; `scenarios list` shows them all",
+            options.filter.join(" ")
+        ));
         return Exit::NothingMatched;
     }
     perform_items(&items, options, ambient, |text| say(&text)).await
 }
 
 /// Opens the lab, runs the items and tells.
-async fn perform_items(items: &[Item<'_>], options: &RunArguments, ambient: Ambient, tell: impl FnOnce(String)) -> Exit {
-    let colour = if std::io::stdout().is_terminal() && !ambient.no_colour { Colour::Ansi } else { Colour::Plain };
-    let live = if std::io::stderr().is_terminal() && !ambient.no_colour { Colour::Ansi } else { Colour::Plain };
+async fn perform_items(
+    items: &[Item<'_>],
+    options: &RunArguments,
+    ambient: Ambient,
+    tell: impl FnOnce(String),
+) -> Exit {
+    let colour = if std::io::stdout().is_terminal() && !ambient.no_colour {
+        Colour::Ansi
+    } else {
+        Colour::Plain
+    };
+    let live = if std::io::stderr().is_terminal() && !ambient.no_colour {
+        Colour::Ansi
+    } else {
+        Colour::Plain
+    };
     let workshop = match open(ambient, &options.seed).await {
         Ok(workshop) => workshop,
         Err(exit) => return exit,
     };
     let progress = Progress::new(items.len(), live, options.quiet);
-    let pace = Pace { jobs: options.jobs.unwrap_or(workshop.ambient.processors * 2), matrix: options.matrix() };
+    let pace = Pace {
+        jobs: options.jobs.unwrap_or(workshop.ambient.processors * 2),
+        matrix: options.matrix(),
+    };
     let report = tokio::select! {
         report = run(&workshop, items, pace, &progress) => report,
         () = interrupted() => {
@@ -163,7 +193,10 @@ async fn perform_items(items: &[Item<'_>], options: &RunArguments, ambient: Ambi
     if let Some(directory) = &options.report
         && let Err(error) = report.write(directory)
     {
-        complain(&format!("error: the report cannot be written to {}: {error}", directory.display()));
+        complain(&format!(
+            "error: the report cannot be written to {}: {error}",
+            directory.display()
+        ));
         return Exit::Failed;
     }
     if let Err(error) = workshop.lab.close().await {
@@ -186,7 +219,10 @@ async fn open(ambient: Ambient, seed: &str) -> Result<Workshop, Exit> {
     match opened.await {
         Ok(lab) => Ok(Workshop::new(ambient, lab, seed.to_owned())),
         Err(error) => {
-            complain(&format!("error: the lab cannot be opened: {}", with_causes(error.as_ref())));
+            complain(&format!(
+                "error: the lab cannot be opened: {}",
+                with_causes(error.as_ref())
+            ));
             Err(Exit::CannotRun)
         }
     }

@@ -39,8 +39,14 @@ pub(super) fn list(cases: &[&Case], format: Format) -> Exit {
 }
 
 pub(super) fn explain(cases: &[&Case], id: &str) -> Exit {
-    let Some(case) = cases.iter().find(|case| case.id.eq_ignore_ascii_case(id)).or_else(|| cases.first()) else {
-        complain(&format!("error: there is no scenario {id}; `scenarios list` shows them all"));
+    let Some(case) = cases
+        .iter()
+        .find(|case| case.id.eq_ignore_ascii_case(id))
+        .or_else(|| cases.first())
+    else {
+        complain(&format!(
+            "error: there is no scenario {id}; `scenarios list` shows them all"
+        ));
         return Exit::NothingMatched;
     };
     say(&text(case));

@@ -94,7 +94,12 @@ impl Credentials {
     /// Reads a credentials document.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let document: serde_json::Value = serde_json::from_slice(body).ok()?;
-        let field = |name: &str| document.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+        let field = |name: &str| {
+            document
+                .get(name)
+                .and_then(serde_json::Value::as_str)
+                .map(str::to_owned)
+        };
         let token = field("Token")?;
         Some(Self {
             access_key_id: field("AccessKeyId")?,
@@ -129,7 +134,11 @@ pub fn classify(exchange: &Exchange, canaries: &Canaries, view: &View) -> Verdic
     }
     if exchange.received.is_empty() {
         // Closed without a byte is a refusal; a connection left hanging is not.
-        return if exchange.end == "timeout" { Verdict::Silent } else { Verdict::Deny };
+        return if exchange.end == "timeout" {
+            Verdict::Silent
+        } else {
+            Verdict::Deny
+        };
     }
     Answer::parse_all(&exchange.received)
         .iter()
@@ -165,7 +174,11 @@ fn classify_success(answer: &Answer, view: &View) -> Verdict {
     if text.is_empty() || view.plain.contains(&text) || is_token(&text) {
         return Verdict::Same;
     }
-    Verdict::Other(format!("status {} with a body of {} bytes", answer.status, answer.body.len()))
+    Verdict::Other(format!(
+        "status {} with a body of {} bytes",
+        answer.status,
+        answer.body.len()
+    ))
 }
 
 /// Credentials count as the container's own only if the token says so: role, way, and a session that names its job.
@@ -174,15 +187,28 @@ pub fn classify_credentials(credentials: &Credentials, view: &View) -> Verdict {
         return Verdict::Other("credentials of unknown provenance".to_owned());
     };
     let Some((_, short)) = view.roles.iter().find(|(arn, _)| *arn == provenance.role_arn) else {
-        return Verdict::Leak(format!("role:{}", provenance.role_arn.rsplit('/').next().unwrap_or_default()));
+        return Verdict::Leak(format!(
+            "role:{}",
+            provenance.role_arn.rsplit('/').next().unwrap_or_default()
+        ));
     };
-    let names_job = provenance.session_name.split(['-', '.', '_', '@', '=']).any(|part| part == view.job_id);
-    if names_job { Verdict::Role(short.clone()) } else { Verdict::Leak(format!("session:{}", provenance.session_name)) }
+    let names_job = provenance
+        .session_name
+        .split(['-', '.', '_', '@', '='])
+        .any(|part| part == view.job_id);
+    if names_job {
+        Verdict::Role(short.clone())
+    } else {
+        Verdict::Leak(format!("session:{}", provenance.session_name))
+    }
 }
 
 /// An IMDSv2 token: 56 characters of URL-safe base64.
 fn is_token(text: &str) -> bool {
-    text.len() == 56 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'='))
+    text.len() == 56
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'='))
 }
 
 #[cfg(test)]
@@ -226,9 +252,18 @@ mod tests {
     fn the_status_classes_are_told_apart() {
         assert_eq!(classified("ok", "HTTP/1.1 404 Not Found\r\n\r\n", "eof"), "DENY");
         assert_eq!(classified("ok", "HTTP/1.1 503 x\r\n\r\n", "eof"), "UNAVAILABLE");
-        assert_eq!(classified("ok", "HTTP/1.1 301 x\r\nLocation: /\r\n\r\n", "eof"), "OTHER(status 301)");
-        assert_eq!(classified("ok", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nx-own", "eof"), "SAME");
-        assert_eq!(classified("ok", "HTTP/1.1 200 OK\r\n\r\nsomething", "eof"), "OTHER(status 200 with a body of 9 bytes)");
+        assert_eq!(
+            classified("ok", "HTTP/1.1 301 x\r\nLocation: /\r\n\r\n", "eof"),
+            "OTHER(status 301)"
+        );
+        assert_eq!(
+            classified("ok", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nx-own", "eof"),
+            "SAME"
+        );
+        assert_eq!(
+            classified("ok", "HTTP/1.1 200 OK\r\n\r\nsomething", "eof"),
+            "OTHER(status 200 with a body of 9 bytes)"
+        );
     }
 
     #[test]
@@ -239,7 +274,10 @@ mod tests {
 
     #[test]
     fn the_instance_role_s_name_is_a_leak() {
-        assert_eq!(classified("ok", "HTTP/1.1 200 OK\r\n\r\nlab-host", "eof"), "LEAK(host-role-name)");
+        assert_eq!(
+            classified("ok", "HTTP/1.1 200 OK\r\n\r\nlab-host", "eof"),
+            "LEAK(host-role-name)"
+        );
     }
 
     #[test]
@@ -267,8 +305,14 @@ mod tests {
             expiration: String::new(),
         };
         let own = "arn:aws:iam::1:role/x-own";
-        assert_eq!(classify_credentials(&issued(own, "20-500-Ab3"), &view), Verdict::Role("own".to_owned()));
-        assert_eq!(classify_credentials(&issued(own, "20-501-Ab3"), &view), Verdict::Leak("session:20-501-Ab3".to_owned()));
+        assert_eq!(
+            classify_credentials(&issued(own, "20-500-Ab3"), &view),
+            Verdict::Role("own".to_owned())
+        );
+        assert_eq!(
+            classify_credentials(&issued(own, "20-501-Ab3"), &view),
+            Verdict::Leak("session:20-501-Ab3".to_owned())
+        );
         assert_eq!(
             classify_credentials(&issued("arn:aws:iam::1:role/x-b", "20-500-Ab3"), &view),
             Verdict::Leak("role:x-b".to_owned())

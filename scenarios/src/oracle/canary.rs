@@ -47,9 +47,16 @@ impl Canaries {
             names.push(name.clone());
         }
         // Case-insensitive: base64 forms match a little more than they should, which at 16 characters is still never chance.
-        let automaton =
-            AhoCorasickBuilder::new().ascii_case_insensitive(true).match_kind(MatchKind::Standard).build(&patterns).ok();
-        Self { names, owner, automaton }
+        let automaton = AhoCorasickBuilder::new()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .build(&patterns)
+            .ok();
+        Self {
+            names,
+            owner,
+            automaton,
+        }
     }
 
     /// The names of all markers, sorted.
@@ -99,7 +106,10 @@ impl Canaries {
     fn match_patterns(&self, bytes: &[u8], found: &mut BTreeSet<String>) {
         let Some(automaton) = &self.automaton else { return };
         for hit in automaton.find_overlapping_iter(bytes) {
-            let name = self.owner.get(hit.pattern().as_usize()).and_then(|index| self.names.get(*index));
+            let name = self
+                .owner
+                .get(hit.pattern().as_usize())
+                .and_then(|index| self.names.get(*index));
             if let Some(name) = name {
                 found.insert(name.clone());
             }
@@ -124,7 +134,12 @@ fn wrapped_forms(marker: &[u8]) -> Vec<Vec<u8>> {
             }
         }
     }
-    forms.push(marker.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect());
+    forms.push(
+        marker
+            .iter()
+            .flat_map(|byte| format!("{byte:02x}").into_bytes())
+            .collect(),
+    );
     forms.sort();
     forms.dedup();
     forms
@@ -138,8 +153,13 @@ fn without_breaks(bytes: &[u8]) -> Vec<u8> {
         if rest.starts_with(b"\r\n") {
             let line = rest.get(2..).unwrap_or_default();
             let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-            let is_size_line = (1..=8).contains(&digits) && line.get(digits..).is_some_and(|end| end.starts_with(b"\r\n"));
-            rest = if is_size_line { line.get(digits + 2..).unwrap_or_default() } else { line };
+            let is_size_line =
+                (1..=8).contains(&digits) && line.get(digits..).is_some_and(|end| end.starts_with(b"\r\n"));
+            rest = if is_size_line {
+                line.get(digits + 2..).unwrap_or_default()
+            } else {
+                line
+            };
             continue;
         }
         if !byte.is_ascii_whitespace() {
@@ -151,7 +171,10 @@ fn without_breaks(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn percent_decoded(bytes: &[u8]) -> Vec<u8> {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: Option<&u8>| {
+        byte.and_then(|byte| char::from(*byte).to_digit(16))
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -176,7 +199,9 @@ fn gzip_starts(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
 /// What can be inflated, also of a stream that is cut off.
 fn inflate(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut inflated = Vec::new();
-    let outcome = flate2::read::GzDecoder::new(bytes).take(INFLATED_AT_MOST).read_to_end(&mut inflated);
+    let outcome = flate2::read::GzDecoder::new(bytes)
+        .take(INFLATED_AT_MOST)
+        .read_to_end(&mut inflated);
     (outcome.is_ok() || !inflated.is_empty()).then_some(inflated)
 }
 
@@ -191,8 +216,14 @@ fn decodings(run: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     (0..4_usize).flat_map(move |skip| {
         let text = run.get(skip..).unwrap_or_default();
         // A single left-over character is no base64 at all.
-        let text = if text.len() % 4 == 1 { text.get(..text.len() - 1).unwrap_or_default() } else { text };
-        [STANDARD.decode(text).ok(), URL_SAFE.decode(text).ok()].into_iter().flatten()
+        let text = if text.len() % 4 == 1 {
+            text.get(..text.len() - 1).unwrap_or_default()
+        } else {
+            text
+        };
+        [STANDARD.decode(text).ok(), URL_SAFE.decode(text).ok()]
+            .into_iter()
+            .flatten()
     })
 }
 
@@ -231,7 +262,10 @@ mod tests {
 
     #[test]
     fn a_marker_split_by_chunks_or_lines_is_whole_again() {
-        assert_eq!(names(b"HTTP/1.1 200 OK\r\n\r\n8\r\nQWERTYUI\r\n8\r\nOPASDFG2\r\n0\r\n\r\n"), ["host-role"]);
+        assert_eq!(
+            names(b"HTTP/1.1 200 OK\r\n\r\n8\r\nQWERTYUI\r\n8\r\nOPASDFG2\r\n0\r\n\r\n"),
+            ["host-role"]
+        );
         assert_eq!(names(b"QWERTYUI\n  OPASDFG2"), ["host-role"]);
     }
 
@@ -245,7 +279,10 @@ mod tests {
 
     #[test]
     fn two_markers_are_told_apart() {
-        assert_eq!(names(format!("{MARKER} ZXCVBNMLKJHGFDS7").as_bytes()), ["host-role", "user-data"]);
+        assert_eq!(
+            names(format!("{MARKER} ZXCVBNMLKJHGFDS7").as_bytes()),
+            ["host-role", "user-data"]
+        );
     }
 
     proptest! {

@@ -67,9 +67,15 @@ fn is_base_request(entry: &Entry) -> bool {
         "GET" => {
             let listing = "/latest/meta-data/iam/security-credentials";
             // aws-config asks the extended path first where it knows it.
-            [listing, "/latest/meta-data/iam/security-credentials-extended"].iter().any(|base| {
-                path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || (rest.starts_with('/') && !rest.get(1..).unwrap_or("").contains(['/', '.', '%'])))
-            }) || path == "/latest/meta-data/placement/region"
+            [listing, "/latest/meta-data/iam/security-credentials-extended"]
+                .iter()
+                .any(|base| {
+                    path.strip_prefix(base).is_some_and(|rest| {
+                        rest.is_empty()
+                            || (rest.starts_with('/') && !rest.get(1..).unwrap_or("").contains(['/', '.', '%']))
+                    })
+                })
+                || path == "/latest/meta-data/placement/region"
         }
         _ => false,
     }
@@ -87,23 +93,35 @@ pub fn strays(
     for entry in entries {
         let host = sources.host.iter().any(|address| from(entry, address));
         let job = sources.jobs.iter().any(|address| from(entry, address));
-        let nonce = entry.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(NONCE_HEADER)).map(|(_, value)| value.clone());
+        let nonce = entry
+            .headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(NONCE_HEADER))
+            .map(|(_, value)| value.clone());
         if entry.service == "imds" {
             // A defence that lets jobs through lets all of them through.
             if scenarios.values().any(|allowed| allowed.endpoint) {
                 continue;
             }
             if job {
-                found.push(Stray { scenario: nonce, what: format!("a job reached the endpoint: {} {}", entry.method, cut(&entry.target)) });
+                found.push(Stray {
+                    scenario: nonce,
+                    what: format!("a job reached the endpoint: {} {}", entry.method, cut(&entry.target)),
+                });
             } else if host && (nonce.is_some() || !is_base_request(entry)) {
-                found.push(Stray { scenario: nonce, what: format!("forwarded to the endpoint: {} {}", entry.method, cut(&entry.target)) });
+                found.push(Stray {
+                    scenario: nonce,
+                    what: format!("forwarded to the endpoint: {} {}", entry.method, cut(&entry.target)),
+                });
             }
             continue;
         }
         if entry.facts.get("action").map(String::as_str) != Some("AssumeRole") {
             continue;
         }
-        let Some(arn) = entry.facts.get("role_arn") else { continue };
+        let Some(arn) = entry.facts.get("role_arn") else {
+            continue;
+        };
         let scenario = roles.get(arn);
         let allowed = scenario.and_then(|id| scenarios.get(id));
         let session = entry.facts.get("session_name").map_or("", String::as_str);
@@ -118,12 +136,19 @@ pub fn strays(
                 if *calls == allowed.calls_per_session + 1 {
                     found.push(Stray {
                         scenario: scenario.cloned(),
-                        what: format!("more than {} AssumeRole calls for one session of {}", allowed.calls_per_session, cut(arn)),
+                        what: format!(
+                            "more than {} AssumeRole calls for one session of {}",
+                            allowed.calls_per_session,
+                            cut(arn)
+                        ),
                     });
                 }
             }
             Some(_) | None => {
-                found.push(Stray { scenario: scenario.cloned(), what: format!("AssumeRole for {}, which nobody sanctioned", cut(arn)) });
+                found.push(Stray {
+                    scenario: scenario.cloned(),
+                    what: format!("AssumeRole for {}, which nobody sanctioned", cut(arn)),
+                });
             }
         }
     }
@@ -131,7 +156,10 @@ pub fn strays(
 }
 
 fn from(entry: &Entry, address: &str) -> bool {
-    entry.source.rsplit_once(':').is_some_and(|(host, _)| host.trim_matches(['[', ']']).trim_start_matches("::ffff:") == address)
+    entry
+        .source
+        .rsplit_once(':')
+        .is_some_and(|(host, _)| host.trim_matches(['[', ']']).trim_start_matches("::ffff:") == address)
 }
 
 /// Targets are the attacker's text: escaped and cut before a person reads them.
@@ -146,7 +174,11 @@ mod tests {
 
     fn entry(service: &str, source: &str, method: &str, target: &str, facts: &[(&str, &str)]) -> Entry {
         // What the instance itself asks carries no scenario's name.
-        let headers = if source.contains("10.200.0.2") { Vec::new() } else { vec![("X-Lab-Scenario".to_owned(), "ROLE-01".to_owned())] };
+        let headers = if source.contains("10.200.0.2") {
+            Vec::new()
+        } else {
+            vec![("X-Lab-Scenario".to_owned(), "ROLE-01".to_owned())]
+        };
         Entry {
             seq: 1,
             service: service.to_owned(),
@@ -154,15 +186,28 @@ mod tests {
             method: method.to_owned(),
             target: target.to_owned(),
             headers,
-            facts: facts.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            facts: facts
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
         }
     }
 
     fn found(entries: &[Entry], endpoint: bool) -> Vec<String> {
-        let sources = Sources { host: vec!["10.200.0.2".to_owned()], jobs: vec!["10.200.0.3".to_owned()] };
-        let allowed = Allowed { roles: BTreeSet::from(["arn:own".to_owned()]), endpoint, calls_per_session: 1 };
+        let sources = Sources {
+            host: vec!["10.200.0.2".to_owned()],
+            jobs: vec!["10.200.0.3".to_owned()],
+        };
+        let allowed = Allowed {
+            roles: BTreeSet::from(["arn:own".to_owned()]),
+            endpoint,
+            calls_per_session: 1,
+        };
         let scenarios = BTreeMap::from([("ROLE-01".to_owned(), allowed)]);
-        let roles = BTreeMap::from([("arn:own".to_owned(), "ROLE-01".to_owned()), ("arn:other".to_owned(), "ROLE-01".to_owned())]);
+        let roles = BTreeMap::from([
+            ("arn:own".to_owned(), "ROLE-01".to_owned()),
+            ("arn:other".to_owned(), "ROLE-01".to_owned()),
+        ]);
         strays(entries, &sources, &scenarios, &roles)
             .into_iter()
             .map(|stray| format!("{}: {}", stray.scenario.unwrap_or_default(), stray.what))
@@ -182,18 +227,36 @@ mod tests {
 
     #[test]
     fn a_forwarded_path_is_told() {
-        for target in ["/latest/user-data", "/./latest/api/token", "/latest/meta-data/iam/security-credentials/lab-host/x"] {
-            assert_eq!(found(&[entry("imds", "[::ffff:10.200.0.2]:1", "GET", target, &[])], false).len(), 1, "{target}");
+        for target in [
+            "/latest/user-data",
+            "/./latest/api/token",
+            "/latest/meta-data/iam/security-credentials/lab-host/x",
+        ] {
+            assert_eq!(
+                found(&[entry("imds", "[::ffff:10.200.0.2]:1", "GET", target, &[])], false).len(),
+                1,
+                "{target}"
+            );
         }
     }
 
     #[test]
     fn only_sanctioned_roles_are_assumed_and_only_as_often_as_needed() {
         let own = [("action", "AssumeRole"), ("role_arn", "arn:own"), ("session_name", "s")];
-        let other = [("action", "AssumeRole"), ("role_arn", "arn:other"), ("session_name", "s")];
+        let other = [
+            ("action", "AssumeRole"),
+            ("role_arn", "arn:other"),
+            ("session_name", "s"),
+        ];
         let call = |facts: &[(&str, &str)]| entry("sts", "10.200.0.2:1", "POST", "/", facts);
         assert!(found(&[call(&own)], false).is_empty());
-        assert_eq!(found(&[call(&own), call(&own)], false), ["ROLE-01: more than 1 AssumeRole calls for one session of arn:own"]);
-        assert_eq!(found(&[call(&other)], false), ["ROLE-01: AssumeRole for arn:other, which nobody sanctioned"]);
+        assert_eq!(
+            found(&[call(&own), call(&own)], false),
+            ["ROLE-01: more than 1 AssumeRole calls for one session of arn:own"]
+        );
+        assert_eq!(
+            found(&[call(&other)], false),
+            ["ROLE-01: AssumeRole for arn:other, which nobody sanctioned"]
+        );
     }
 }

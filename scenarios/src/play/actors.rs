@@ -59,10 +59,24 @@ pub(super) struct Facts {
 
 impl Facts {
     fn of(inspected: &ContainerInspectResponse) -> Self {
-        let pid = inspected.state.as_ref().and_then(|state| state.pid).filter(|pid| *pid > 0).and_then(|pid| u32::try_from(pid).ok());
-        let endpoint = inspected.network_settings.as_ref().and_then(|settings| settings.networks.as_ref()).and_then(|all| {
-            all.values().find(|endpoint| endpoint.ip_address.as_deref().is_some_and(|address| !address.is_empty()))
-        });
+        let pid = inspected
+            .state
+            .as_ref()
+            .and_then(|state| state.pid)
+            .filter(|pid| *pid > 0)
+            .and_then(|pid| u32::try_from(pid).ok());
+        let endpoint = inspected
+            .network_settings
+            .as_ref()
+            .and_then(|settings| settings.networks.as_ref())
+            .and_then(|all| {
+                all.values().find(|endpoint| {
+                    endpoint
+                        .ip_address
+                        .as_deref()
+                        .is_some_and(|address| !address.is_empty())
+                })
+            });
         let values = endpoint.map(|endpoint| {
             [
                 ("ip", &endpoint.ip_address),
@@ -71,10 +85,18 @@ impl Facts {
                 ("gateway", &endpoint.gateway),
             ]
             .into_iter()
-            .filter_map(|(name, value)| value.clone().filter(|value| !value.is_empty()).map(|value| (name, value)))
+            .filter_map(|(name, value)| {
+                value
+                    .clone()
+                    .filter(|value| !value.is_empty())
+                    .map(|value| (name, value))
+            })
             .collect()
         });
-        Self { pid, values: values.unwrap_or_default() }
+        Self {
+            pid,
+            values: values.unwrap_or_default(),
+        }
     }
 }
 
@@ -82,8 +104,20 @@ impl Actors {
     /// Takes a launched job in: its containers become places.
     pub(super) fn enter(&mut self, name: &str, job: RunningJob, places: Vec<(String, Arc<Member>)>) {
         for (place, member) in places {
-            let watched = Watched { place: place.clone(), interfaces: BTreeSet::new(), own: BTreeSet::new() };
-            self.places.insert(place, Actor { job: name.to_owned(), member, line: None, watched });
+            let watched = Watched {
+                place: place.clone(),
+                interfaces: BTreeSet::new(),
+                own: BTreeSet::new(),
+            };
+            self.places.insert(
+                place,
+                Actor {
+                    job: name.to_owned(),
+                    member,
+                    line: None,
+                    watched,
+                },
+            );
         }
         self.jobs.insert(name.to_owned(), job);
     }
@@ -95,7 +129,11 @@ impl Actors {
 
     /// The places of a job, in order.
     pub(super) fn places_of(&self, job: &str) -> Vec<String> {
-        self.places.iter().filter(|(_, actor)| actor.job == job).map(|(place, _)| place.clone()).collect()
+        self.places
+            .iter()
+            .filter(|(_, actor)| actor.job == job)
+            .map(|(place, _)| place.clone())
+            .collect()
     }
 
     /// The container at a place.
@@ -106,7 +144,10 @@ impl Actors {
     /// Begins to watch a container that runs: its probe, its addresses, its interfaces.
     pub(super) async fn look(&mut self, place: &str) -> Result<Facts, PlayError> {
         let member = self.member(place).ok_or_else(|| missing(place))?;
-        let inspected = member.inspect().await.map_err(|error| PlayError::lab("looking at a container", &error))?;
+        let inspected = member
+            .inspect()
+            .await
+            .map_err(|error| PlayError::lab("looking at a container", &error))?;
         let facts = Facts::of(&inspected);
         for (name, value) in &facts.values {
             self.facts.insert(format!("{place}.{name}"), value.clone());
@@ -141,27 +182,51 @@ impl Actors {
 
     /// Everything that took part.
     pub(super) fn watched(&self) -> Vec<Watched> {
-        self.places.values().map(|actor| actor.watched.clone()).chain(self.gone.iter().cloned()).collect()
+        self.places
+            .values()
+            .map(|actor| actor.watched.clone())
+            .chain(self.gone.iter().cloned())
+            .collect()
     }
 
     /// Runs ip(8) in a container, as root there, with the capabilities it was given.
     pub(super) async fn run_ip(&self, docker: &Docker, place: &str, args: &[String]) -> Result<(), PlayError> {
         let member = self.member(place).ok_or_else(|| missing(place))?;
         let what = || format!("ip {} in {place}", args.join(" "));
-        let command = std::iter::once("/sbin/ip".to_owned()).chain(args.iter().cloned()).collect();
-        let options = CreateExecOptions { attach_stdout: Some(true), attach_stderr: Some(true), cmd: Some(command), ..CreateExecOptions::<String>::default() };
-        let exec = docker.create_exec(&member.id, options).await.map_err(|error| PlayError::lab(what(), &error))?;
+        let command = std::iter::once("/sbin/ip".to_owned())
+            .chain(args.iter().cloned())
+            .collect();
+        let options = CreateExecOptions {
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            cmd: Some(command),
+            ..CreateExecOptions::<String>::default()
+        };
+        let exec = docker
+            .create_exec(&member.id, options)
+            .await
+            .map_err(|error| PlayError::lab(what(), &error))?;
         let mut said = Vec::new();
-        if let StartExecResults::Attached { mut output, .. } = docker.start_exec(&exec.id, None).await.map_err(|error| PlayError::lab(what(), &error))? {
+        if let StartExecResults::Attached { mut output, .. } = docker
+            .start_exec(&exec.id, None)
+            .await
+            .map_err(|error| PlayError::lab(what(), &error))?
+        {
             while let Some(Ok(chunk)) = output.next().await {
                 said.extend_from_slice(&chunk.into_bytes());
             }
         }
-        let ended = docker.inspect_exec(&exec.id).await.map_err(|error| PlayError::lab(what(), &error))?;
+        let ended = docker
+            .inspect_exec(&exec.id)
+            .await
+            .map_err(|error| PlayError::lab(what(), &error))?;
         if ended.exit_code == Some(0) {
             return Ok(());
         }
-        Err(PlayError::Lab { what: what(), why: String::from_utf8_lossy(&said).trim().to_owned() })
+        Err(PlayError::Lab {
+            what: what(),
+            why: String::from_utf8_lossy(&said).trim().to_owned(),
+        })
     }
 
     /// Ends a job as the runner does (disconnect by force, remove), or one container.
@@ -170,7 +235,10 @@ impl Actors {
             for place in self.places_of(place) {
                 self.gone.extend(self.places.remove(&place).map(|actor| actor.watched));
             }
-            return job.cleanup().await.map_err(|error| PlayError::lab(format!("removing job {place}"), &error));
+            return job
+                .cleanup()
+                .await
+                .map_err(|error| PlayError::lab(format!("removing job {place}"), &error));
         }
         let actor = self.places.remove(place).ok_or_else(|| missing(place))?;
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
@@ -190,17 +258,33 @@ impl Actors {
     }
 
     /// Takes a container out of a network, or out of all of them.
-    pub(super) async fn disconnect(&mut self, docker: &Docker, place: &str, network: Option<&str>) -> Result<(), PlayError> {
+    pub(super) async fn disconnect(
+        &mut self,
+        docker: &Docker,
+        place: &str,
+        network: Option<&str>,
+    ) -> Result<(), PlayError> {
         let member = self.member(place).ok_or_else(|| missing(place))?;
         let networks = match network {
             Some(network) => vec![network.to_owned()],
             None => {
-                let inspected = member.inspect().await.map_err(|error| PlayError::lab("looking at a container", &error))?;
-                inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default().into_keys().collect()
+                let inspected = member
+                    .inspect()
+                    .await
+                    .map_err(|error| PlayError::lab("looking at a container", &error))?;
+                inspected
+                    .network_settings
+                    .and_then(|settings| settings.networks)
+                    .unwrap_or_default()
+                    .into_keys()
+                    .collect()
             }
         };
         for network in networks {
-            let request = NetworkDisconnectRequest { container: member.id.clone(), force: Some(true) };
+            let request = NetworkDisconnectRequest {
+                container: member.id.clone(),
+                force: Some(true),
+            };
             docker
                 .disconnect_network(&network, request)
                 .await
@@ -228,7 +312,10 @@ impl Actors {
 
 /// A place that is not there (any more).
 pub(super) fn missing(place: &str) -> PlayError {
-    PlayError::Lab { what: format!("using {place}"), why: "no such container is running".to_owned() }
+    PlayError::Lab {
+        what: format!("using {place}"),
+        why: "no such container is running".to_owned(),
+    }
 }
 
 /// The containers of a launched job with the names that steps use.

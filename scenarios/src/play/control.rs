@@ -28,7 +28,9 @@ impl Play<'_> {
         match &self.stage.standing {
             // What stands in the proxy's place sanctions nothing; that the route works is all it can show.
             Standing::InPlaceOfProxy(_) => Control::Reach,
-            Standing::Defence(_) | Standing::Weak(_) => self.case.control.get(&self.defence).copied().unwrap_or(default),
+            Standing::Defence(_) | Standing::Weak(_) | Standing::Closed => {
+                self.case.control.get(&self.defence).copied().unwrap_or(default)
+            }
         }
     }
 
@@ -63,7 +65,9 @@ impl Play<'_> {
             shown += 1;
         }
         if shown == 0 && when == When::Before {
-            return Err(PlayError::Control { why: "there is no container to run one in".to_owned() });
+            return Err(PlayError::Control {
+                why: "there is no container to run one in".to_owned(),
+            });
         }
         Ok(())
     }
@@ -82,26 +86,41 @@ impl Play<'_> {
     }
 
     fn sanctioned_at(&self, place: &str) -> Vec<&str> {
-        self.actors.job_and_kind(place).map(|(job, kind)| self.cast.sanctioned(self.case, &job, &kind)).unwrap_or_default()
+        self.actors
+            .job_and_kind(place)
+            .map(|(job, kind)| self.cast.sanctioned(self.case, &job, &kind))
+            .unwrap_or_default()
     }
 
     async fn show_sanctioned(&mut self, place: &str, when: When) -> Result<(), PlayError> {
         let line = self.line_at(place)?;
         let view = self.view_at(place);
         let exchanges = self.flow(&line, place, ENDPOINT, 2, None).await?;
-        let leak = exchanges.iter().map(|exchange| classify(exchange, &self.stage.canaries, &view)).find(Verdict::is_leak);
+        let leak = exchanges
+            .iter()
+            .map(|exchange| classify(exchange, &self.stage.canaries, &view))
+            .find(Verdict::is_leak);
         if let Some(leak) = leak {
             // Whatever else it shows: a sanctioned request that brings somebody else's secret is a leak, not a failed control.
             let what = format!("{when:?} the attempts, the sanctioned request in {place} got {leak}");
-            self.played.findings.push(Finding { oracle: "control".to_owned(), verdict: leak, what });
+            self.played.findings.push(Finding {
+                oracle: "control".to_owned(),
+                verdict: leak,
+                what,
+            });
             return Ok(());
         }
-        let verdict = exchanges.last().map_or(Verdict::Void, |exchange| classify(exchange, &self.stage.canaries, &view));
+        let verdict = exchanges.last().map_or(Verdict::Void, |exchange| {
+            classify(exchange, &self.stage.canaries, &view)
+        });
         let sanctioned = self.sanctioned_at(place);
         match &verdict {
             Verdict::Role(role) if sanctioned.contains(&role.as_str()) => Ok(()),
             _ => Err(PlayError::Control {
-                why: format!("{when:?} the attempts, the sanctioned request in {place} got {verdict} instead of ROLE({})", sanctioned.join("|")),
+                why: format!(
+                    "{when:?} the attempts, the sanctioned request in {place} got {verdict} instead of ROLE({})",
+                    sanctioned.join("|")
+                ),
             }),
         }
     }
@@ -111,7 +130,12 @@ impl Play<'_> {
         if got.verdict == Some(Verdict::Same) {
             return Ok(());
         }
-        let why = got.exchanges.first().map_or_else(String::new, |exchange| format!("{} {}", exchange.connect, exchange.end));
-        Err(PlayError::Control { why: format!("{when:?} the attempts, {place} did not reach a neighbour of the endpoint: {why}") })
+        let why = got
+            .exchanges
+            .first()
+            .map_or_else(String::new, |exchange| format!("{} {}", exchange.connect, exchange.end));
+        Err(PlayError::Control {
+            why: format!("{when:?} the attempts, {place} did not reach a neighbour of the endpoint: {why}"),
+        })
     }
 }

@@ -45,18 +45,22 @@ impl Line {
             },
             Self::Namespace(namespace) => {
                 let operation: Operation = ask.into();
-                let mut line = serde_json::to_vec(&Request { id: 1, operation }).map_err(|error| PlayError::lab(what(), &error))?;
+                let mut line = serde_json::to_vec(&Request { id: 1, operation })
+                    .map_err(|error| PlayError::lab(what(), &error))?;
                 line.push(b'\n');
                 let printed = stage.run_probe(*namespace, line, DEADLINE).await?;
                 let reply: Reply = printed
                     .split(|byte| *byte == b'\n')
                     .find_map(|line| serde_json::from_slice(line).ok())
-                    .ok_or_else(|| PlayError::Lab { what: what(), why: "no reply".to_owned() })?;
+                    .ok_or_else(|| PlayError::Lab {
+                        what: what(),
+                        why: "no reply".to_owned(),
+                    })?;
                 match reply.outcome {
                     Outcome::Err(failure) => Ok(Asked::Failure(failure)),
-                    Outcome::Ok(value) => {
-                        A::Answer::deserialize(value).map(Asked::Answer).map_err(|error| PlayError::lab(what(), &error))
-                    }
+                    Outcome::Ok(value) => A::Answer::deserialize(value)
+                        .map(Asked::Answer)
+                        .map_err(|error| PlayError::lab(what(), &error)),
                 }
             }
         }
@@ -71,17 +75,32 @@ impl Line {
     }
 
     /// One connection: bytes out, bytes back.
-    pub(crate) async fn exchange(&self, stage: &Stage, place: &str, to: &str, bytes: Vec<u8>, bind: Option<String>) -> Result<Exchange, PlayError> {
+    pub(crate) async fn exchange(
+        &self,
+        stage: &Stage,
+        place: &str,
+        to: &str,
+        bytes: Vec<u8>,
+        bind: Option<String>,
+    ) -> Result<Exchange, PlayError> {
         let responses = super::request::answers_awaited(&bytes);
         let request = String::from_utf8_lossy(&bytes).into_owned();
-        let raw = Raw { to: to.to_owned(), send: Base64(bytes), bind, responses: Some(responses), ..Raw::default() };
+        let raw = Raw {
+            to: to.to_owned(),
+            send: Base64(bytes),
+            bind,
+            responses: Some(responses),
+            ..Raw::default()
+        };
         let answer: RawAnswer = self.must(stage, place, raw).await?;
         Ok(Exchange {
             place: place.to_owned(),
             request,
             connect: answer.connect.to_string(),
             received: answer.received.0,
-            end: answer.end.map_or_else(String::new, |end| format!("{end:?}").to_lowercase()),
+            end: answer
+                .end
+                .map_or_else(String::new, |end| format!("{end:?}").to_lowercase()),
         })
     }
 }

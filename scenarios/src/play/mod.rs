@@ -2,7 +2,9 @@
 //! It judges nothing itself: verdicts come from `oracle`, the judgement from `verdict`.
 
 mod actors;
+mod clients;
 mod control;
+mod lasting;
 mod lines;
 mod request;
 mod scene;
@@ -63,7 +65,10 @@ pub enum PlayError {
 impl PlayError {
     /// An error of the lab with its causes.
     pub(crate) fn lab(what: impl Into<String>, error: &dyn std::error::Error) -> Self {
-        Self::Lab { what: what.into(), why: with_causes(error) }
+        Self::Lab {
+            what: what.into(),
+            why: with_causes(error),
+        }
     }
 }
 
@@ -110,8 +115,16 @@ pub async fn play(stage: &Stage, case: &Case, defence: Defence) -> Played {
         played: Played::default(),
     };
     if let Err(error) = play.act().await {
-        let oracle = if matches!(error, PlayError::Control { .. }) { "control" } else { "lab" };
-        play.played.findings.push(Finding { oracle: oracle.to_owned(), verdict: Verdict::Void, what: error.to_string() });
+        let oracle = if matches!(error, PlayError::Control { .. }) {
+            "control"
+        } else {
+            "lab"
+        };
+        play.played.findings.push(Finding {
+            oracle: oracle.to_owned(),
+            verdict: Verdict::Void,
+            what: error.to_string(),
+        });
     }
     play.clean_up().await;
     play.played.seconds = begun.elapsed().as_secs_f64();
@@ -126,8 +139,11 @@ impl Play<'_> {
             if !step.only.is_empty() && !step.only.contains(&self.defence) {
                 continue;
             }
-            let each: Vec<Option<&String>> =
-                if step.each.is_empty() { vec![None] } else { step.each.iter().map(Some).collect() };
+            let each: Vec<Option<&String>> = if step.each.is_empty() {
+                vec![None]
+            } else {
+                step.each.iter().map(Some).collect()
+            };
             for value in each {
                 let value = value.map(|value| self.expand(value, None)).transpose()?;
                 self.take(index + 1, step, value.as_deref()).await?;
@@ -149,7 +165,11 @@ impl Play<'_> {
         }
         self.played.watched.extend(self.actors.watched());
         if let Err(error) = self.actors.clean_up(&self.stage.docker).await {
-            self.played.findings.push(Finding { oracle: "lab".to_owned(), verdict: Verdict::Void, what: error.to_string() });
+            self.played.findings.push(Finding {
+                oracle: "lab".to_owned(),
+                verdict: Verdict::Void,
+                what: error.to_string(),
+            });
         }
     }
 
@@ -157,9 +177,22 @@ impl Play<'_> {
     pub(crate) fn view(&self, job: &str, kind: &str) -> View {
         let sanctioned = self.cast.sanctioned(self.case, job, kind);
         View {
-            own: sanctioned.iter().map(|role| format!("role:{}", world_role(&self.case.id, role))).collect(),
-            roles: self.cast.roles.iter().map(|(name, arn)| (arn.clone(), name.clone())).collect(),
-            job_id: self.cast.jobs.get(job).map(|(_, id)| id.to_string()).unwrap_or_default(),
+            own: sanctioned
+                .iter()
+                .map(|role| format!("role:{}", world_role(&self.case.id, role)))
+                .collect(),
+            roles: self
+                .cast
+                .roles
+                .iter()
+                .map(|(name, arn)| (arn.clone(), name.clone()))
+                .collect(),
+            job_id: self
+                .cast
+                .jobs
+                .get(job)
+                .map(|(_, id)| id.to_string())
+                .unwrap_or_default(),
             plain: sanctioned.iter().map(|role| world_role(&self.case.id, role)).collect(),
             host_role: HOST_ROLE.to_owned(),
         }
@@ -169,11 +202,19 @@ impl Play<'_> {
     pub(crate) fn record(&mut self, attempt: Attempt, exchanges: &[Exchange], view: &View) {
         for exchange in exchanges {
             self.played.leaked.extend(
-                self.stage.canaries.find(&exchange.received).into_iter().filter(|name| !view.own.contains(name)),
+                self.stage
+                    .canaries
+                    .find(&exchange.received)
+                    .into_iter()
+                    .filter(|name| !view.own.contains(name)),
             );
             for answer in crate::oracle::answer::Answer::parse_all(&exchange.received) {
                 if (400..500).contains(&answer.status) && !exchange.request.starts_with("HEAD") {
-                    self.played.denials.entry(answer.status).or_default().insert(answer.body);
+                    self.played
+                        .denials
+                        .entry(answer.status)
+                        .or_default()
+                        .insert(answer.body);
                 }
             }
         }
@@ -190,7 +231,11 @@ impl Play<'_> {
                 _ if name == "host.role" => Some(HOST_ROLE.to_owned()),
                 _ if name == "host.arn" => Some(crate::cast::role_arn(HOST_ROLE)),
                 _ if name == "runner.id" => Some(self.cast.runner_id.clone()),
-                Some(("role", role)) => self.cast.roles.contains_key(role).then(|| world_role(&self.case.id, role)),
+                Some(("role", role)) => self
+                    .cast
+                    .roles
+                    .contains_key(role)
+                    .then(|| world_role(&self.case.id, role)),
                 Some(("arn", role)) => self.cast.roles.get(role).cloned(),
                 Some(("project", job)) => self.cast.jobs.get(job).map(|(project, _)| project.to_string()),
                 Some(("job", job)) => self.cast.jobs.get(job).map(|(_, id)| id.to_string()),

@@ -55,7 +55,14 @@ pub(super) fn token_request(host: &str, headers: &[(String, String)], scenario: 
     if !headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)) {
         all.insert(0, (name.to_owned(), TOKEN_SECONDS.to_string()));
     }
-    Request { method: "PUT", target: TOKEN_PATH, host, token: None, headers: &all }.bytes(scenario)
+    Request {
+        method: "PUT",
+        target: TOKEN_PATH,
+        host,
+        token: None,
+        headers: &all,
+    }
+    .bytes(scenario)
 }
 
 /// Address and port of a URL's host part: port 80 unless it names one.
@@ -64,7 +71,11 @@ pub(super) fn destination(host: &str) -> String {
         Some((_, after)) => after.starts_with(':'),
         None => host.contains(':'),
     };
-    if has_port { host.to_owned() } else { format!("{host}:80") }
+    if has_port {
+        host.to_owned()
+    } else {
+        format!("{host}:80")
+    }
 }
 
 /// How many answers a stretch of bytes asks for: one for each request line, and one at least.
@@ -78,7 +89,13 @@ mod tests {
 
     #[test]
     fn a_request_goes_out_as_written() {
-        let request = Request { method: "GET", target: "/./x//y", host: ENDPOINT, token: Some("t"), headers: &[] };
+        let request = Request {
+            method: "GET",
+            target: "/./x//y",
+            host: ENDPOINT,
+            token: Some("t"),
+            headers: &[],
+        };
         insta::assert_snapshot!(String::from_utf8(request.bytes("NET-01")).unwrap().replace('\r', ""), @r"
         GET /./x//y HTTP/1.1
         Host: 169.254.169.254

@@ -34,15 +34,21 @@ impl Play<'_> {
 
     /// Launches a job of the case, or the twin that only lacks the attack's ingredients.
     pub(super) async fn launch(&mut self, name: String) -> Result<(), PlayError> {
-        let twin = Job { name: TWIN.to_owned(), ..Job::default() };
+        let twin = Job {
+            name: TWIN.to_owned(),
+            ..Job::default()
+        };
         let job = self.case.jobs.iter().find(|job| job.name == name).unwrap_or(&twin);
         let (plan, setting) = self.plan(job).await?;
         let launched = runner::launch(&self.stage.docker, &plan, setting).await;
         let running = launched.map_err(|error| PlayError::lab(format!("launching job {name}"), &error))?;
         let aliases: Vec<String> = job.services.iter().map(|service| service.alias.clone()).collect();
         let places = places(&name, &running, &aliases);
-        let begun: Vec<String> =
-            places.iter().map(|(place, _)| place.clone()).filter(|place| setting == Setting::Both || !place.ends_with(".predefined")).collect();
+        let begun: Vec<String> = places
+            .iter()
+            .map(|(place, _)| place.clone())
+            .filter(|place| setting == Setting::Both || !place.ends_with(".predefined"))
+            .collect();
         self.actors.enter(&name, running, places);
         for place in begun {
             self.begin(&place).await?;
@@ -53,21 +59,28 @@ impl Play<'_> {
     /// Starts a container again, or joins a further network: its probe, addresses and interfaces are looked at anew.
     pub(super) async fn begin(&mut self, place: &str) -> Result<(), PlayError> {
         let member = self.actors.member(place).ok_or_else(|| missing(place))?;
-        let channel = member.probe().await.map_err(|error| PlayError::lab(format!("reaching the probe in {place}"), &error))?;
+        let channel = member
+            .probe()
+            .await
+            .map_err(|error| PlayError::lab(format!("reaching the probe in {place}"), &error))?;
         let facts = self.actors.look(place).await?;
         let interfaces = match facts.pid {
             Some(pid) => self.stage.interfaces_of(pid)?,
             None => return Err(missing(place)),
         };
         let own = self.view_at(place).own;
-        self.actors.connect_line(place, Line::Container(channel), interfaces, own);
+        self.actors
+            .connect_line(place, Line::Container(channel), interfaces, own);
         Ok(())
     }
 
     /// Joins a network of the case's.
     pub(super) async fn join(&mut self, place: &str, network: &str) -> Result<(), PlayError> {
         let member = self.actors.member(place).ok_or_else(|| missing(place))?;
-        member.connect(network, None).await.map_err(|error| PlayError::lab(format!("connecting {place} to {network}"), &error))?;
+        member
+            .connect(network, None)
+            .await
+            .map_err(|error| PlayError::lab(format!("connecting {place} to {network}"), &error))?;
         self.begin(place).await
     }
 
@@ -96,7 +109,10 @@ impl Play<'_> {
         config.token = format!("glrt-{}", self.cast.runner_id);
         config.executor = "docker".to_owned();
         // What an operator sets so that the SDKs in jobs find this account's STS.
-        let mut environment = vec![format!("AWS_REGION={REGION}"), format!("AWS_ENDPOINT_URL_STS={STS_URL}")];
+        let mut environment = vec![
+            format!("AWS_REGION={REGION}"),
+            format!("AWS_ENDPOINT_URL_STS={STS_URL}"),
+        ];
         environment.append(&mut config.environment);
         config.environment = environment;
 
@@ -106,7 +122,10 @@ impl Play<'_> {
         payload.native_steps = job.native_steps;
         payload.image = format!("{}-{}", self.case.id.to_lowercase(), job.name);
         let mut images = BTreeMap::new();
-        images.insert(HELPER_IMAGE.to_owned(), self.image(HELPER_IMAGE, &Image::default()).await?);
+        images.insert(
+            HELPER_IMAGE.to_owned(),
+            self.image(HELPER_IMAGE, &Image::default()).await?,
+        );
         images.insert(payload.image.clone(), self.image(&payload.image, &job.image).await?);
         for service in &job.services {
             let name = format!("{}-{}-{}", self.case.id.to_lowercase(), job.name, service.alias);
@@ -128,22 +147,47 @@ impl Play<'_> {
             images,
             placement: Placement::default(),
         };
-        let plan = runner::plan(&config, &payload, &circumstances).map_err(|error| failed(&error))?.with_raw_env(&job.raw_env);
+        let plan = runner::plan(&config, &payload, &circumstances)
+            .map_err(|error| failed(&error))?
+            .with_raw_env(&job.raw_env);
         let predefined = format!("{}.predefined", job.name);
-        let setting = if self.case.steps.iter().any(|step| step.place == predefined) { Setting::Both } else { Setting::Build };
+        let setting = if self.case.steps.iter().any(|step| step.place == predefined) {
+            Setting::Both
+        } else {
+            Setting::Build
+        };
         Ok((plan, setting))
     }
 
     fn variables(&self, variables: &[Variable]) -> Result<Vec<runner::Variable>, PlayError> {
-        variables.iter().map(|variable| Ok(runner::Variable::new(&variable.key, &self.expand(&variable.value, None)?))).collect()
+        variables
+            .iter()
+            .map(|variable| {
+                Ok(runner::Variable::new(
+                    &variable.key,
+                    &self.expand(&variable.value, None)?,
+                ))
+            })
+            .collect()
     }
 
     async fn image(&self, name: &str, image: &Image) -> Result<ResolvedImage, PlayError> {
         let expanded = |map: &BTreeMap<String, String>| -> Result<Vec<(String, String)>, PlayError> {
-            map.iter().map(|(key, value)| Ok((key.clone(), self.expand(value, None)?))).collect()
+            map.iter()
+                .map(|(key, value)| Ok((key.clone(), self.expand(value, None)?)))
+                .collect()
         };
-        let image = JobImage { env: expanded(&image.env)?, labels: expanded(&image.labels)?, ..JobImage::plain(name) };
-        let id = self.stage.images.ensure(&image).await.map_err(|error| PlayError::lab(format!("loading image {name}"), &error))?;
+        let image = JobImage {
+            env: expanded(&image.env)?,
+            labels: expanded(&image.labels)?,
+            ..JobImage::plain(name)
+        };
+        let id = self
+            .stage
+            .images
+            .ensure(&image)
+            .await
+            .map_err(|error| PlayError::lab(format!("loading image {name}"), &error))?;
         Ok(ResolvedImage { id, ports: Vec::new() })
     }
 }
@@ -155,7 +199,20 @@ fn network_spec(case_id: &str, network: &Network) -> NetworkSpec {
     let name = network_name(case_id, &network.name);
     // Docker 20.10 chooses no IPv6 subnet itself: one of its own for each network, from a digest of its name.
     let digest = Sha256::digest(&name);
-    let group = |at: usize| digest.get(at..at + 2).map(|pair| pair.iter().fold(0_u16, |sum, byte| sum << 8 | u16::from(*byte))).unwrap_or_default();
-    let subnets = if network.ipv6 { vec![format!("fd1a:{:x}:{:x}::/64", group(0), group(2))] } else { Vec::new() };
-    NetworkSpec { bridge: network.bridge.clone(), subnets, ..NetworkSpec::named(&name) }
+    let group = |at: usize| {
+        digest
+            .get(at..at + 2)
+            .map(|pair| pair.iter().fold(0_u16, |sum, byte| sum << 8 | u16::from(*byte)))
+            .unwrap_or_default()
+    };
+    let subnets = if network.ipv6 {
+        vec![format!("fd1a:{:x}:{:x}::/64", group(0), group(2))]
+    } else {
+        Vec::new()
+    };
+    NetworkSpec {
+        bridge: network.bridge.clone(),
+        subnets,
+        ..NetworkSpec::named(&name)
+    }
 }

@@ -15,14 +15,18 @@ use crate::verdict::Judgement;
 pub fn render(run: &RunReport) -> Result<String, quick_junit::SerializeError> {
     let mut suites: BTreeMap<&str, TestSuite> = BTreeMap::new();
     for scenario in &run.scenarios {
-        let suite = suites.entry(&scenario.defence).or_insert_with(|| TestSuite::new(scenario.defence.clone()));
+        let suite = suites
+            .entry(&scenario.defence)
+            .or_insert_with(|| TestSuite::new(scenario.defence.clone()));
         suite.add_test_case(test_case(scenario, run.matrix));
     }
     if !run.findings.is_empty() {
         let mut suite = TestSuite::new("run");
         for finding in &run.findings {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_message(finding.what.clone()).set_type(finding.verdict.to_string());
+            status
+                .set_message(finding.what.clone())
+                .set_type(finding.verdict.to_string());
             suite.add_test_case(TestCase::new(format!("oracle {}", finding.oracle), status));
         }
         suites.insert("~run", suite);
@@ -36,15 +40,23 @@ pub fn render(run: &RunReport) -> Result<String, quick_junit::SerializeError> {
 fn test_case(scenario: &ScenarioReport, matrix: bool) -> TestCase {
     let status = if scenario.judgement.fails(matrix) {
         // A failed control is the lab's error, not the defence's failure.
-        let kind = if scenario.judgement == Judgement::Void { NonSuccessKind::Error } else { NonSuccessKind::Failure };
+        let kind = if scenario.judgement == Judgement::Void {
+            NonSuccessKind::Error
+        } else {
+            NonSuccessKind::Failure
+        };
         let mut status = TestCaseStatus::non_success(kind);
-        status.set_type(scenario.judgement.as_str()).set_message(scenario.verdicts()).set_description(scenario.reasons().join("\n"));
+        status
+            .set_type(scenario.judgement.as_str())
+            .set_message(scenario.verdicts())
+            .set_description(scenario.reasons().join("\n"));
         status
     } else {
         TestCaseStatus::success()
     };
     let mut case = TestCase::new(format!("{} {}", scenario.id, scenario.title), status);
-    case.set_classname(scenario.id.clone()).set_time(seconds(scenario.seconds));
+    case.set_classname(scenario.id.clone())
+        .set_time(seconds(scenario.seconds));
     case.add_property(("judgement", scenario.judgement.as_str()));
     case
 }

@@ -80,7 +80,10 @@ pub struct ScenarioReport {
 impl ScenarioReport {
     /// The judgement that attempts and findings amount to.
     pub fn judge(attempts: &[Attempt], findings: &[Finding]) -> Judgement {
-        let attempts: Vec<_> = attempts.iter().map(|attempt| (attempt.verdict.clone(), attempt.expected.clone())).collect();
+        let attempts: Vec<_> = attempts
+            .iter()
+            .map(|attempt| (attempt.verdict.clone(), attempt.expected.clone()))
+            .collect();
         let findings: Vec<_> = findings.iter().map(|finding| finding.verdict.clone()).collect();
         crate::verdict::judge(&attempts, &findings)
     }
@@ -93,21 +96,37 @@ impl ScenarioReport {
                 words.push(word);
             }
         }
-        if words.is_empty() { "nothing tried".to_owned() } else { words.join(" ") }
+        if words.is_empty() {
+            "nothing tried".to_owned()
+        } else {
+            words.join(" ")
+        }
     }
 
     /// Why it does not hold, one line each.
     pub fn reasons(&self) -> Vec<String> {
-        let attempts = self.attempts.iter().filter(|attempt| attempt.verdict.is_leak() || !attempt.expected.allows(&attempt.verdict)).map(
-            |attempt| {
-                let note = if attempt.note.is_empty() { String::new() } else { format!(" ({})", attempt.note) };
+        let attempts = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.verdict.is_leak() || !attempt.expected.allows(&attempt.verdict))
+            .map(|attempt| {
+                let note = if attempt.note.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", attempt.note)
+                };
                 format!(
                     "step {}, {}: {}{note} got {}, may get {}",
                     attempt.step, attempt.place, attempt.what, attempt.verdict, attempt.expected
                 )
-            },
-        );
-        attempts.chain(self.findings.iter().map(|finding| format!("{}: {}", finding.oracle, finding.what))).collect()
+            });
+        attempts
+            .chain(
+                self.findings
+                    .iter()
+                    .map(|finding| format!("{}: {}", finding.oracle, finding.what)),
+            )
+            .collect()
     }
 }
 
@@ -133,7 +152,11 @@ pub struct RunReport {
 impl RunReport {
     /// Whether the run fails.
     pub fn fails(&self) -> bool {
-        !self.findings.is_empty() || self.scenarios.iter().any(|scenario| scenario.judgement.fails(self.matrix))
+        !self.findings.is_empty()
+            || self
+                .scenarios
+                .iter()
+                .any(|scenario| scenario.judgement.fails(self.matrix))
     }
 
     /// Writes `report.json` and `junit.xml` into a directory, which is made if need be. Each file appears whole or not at all.

@@ -20,7 +20,11 @@ impl Progress {
     /// For a run of so many scenarios; `quiet` tells nothing.
     pub fn new(total: usize, colour: Colour, quiet: bool) -> Self {
         let live = std::io::stderr().is_terminal() && !quiet;
-        let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if live {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(u64::try_from(total).ok(), target);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg}") {
             bar.set_style(style);
@@ -28,7 +32,11 @@ impl Progress {
         if live {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
-        Self { bar, colour, live: !quiet }
+        Self {
+            bar,
+            colour,
+            live: !quiet,
+        }
     }
 
     /// What is being done now.
@@ -39,8 +47,16 @@ impl Progress {
 
     /// A scenario has ended.
     pub fn finished(&self, scenario: &ScenarioReport) {
-        let word = self.colour.paint(scenario.judgement, &format!("{:<20}", scenario.judgement.as_str()));
-        let line = format!("{word} {:<9} {:<13} {:>5.1} s  {}", scenario.id, cut(&scenario.defence, 40), scenario.seconds, scenario.title);
+        let word = self
+            .colour
+            .paint(scenario.judgement, &format!("{:<20}", scenario.judgement.as_str()));
+        let line = format!(
+            "{word} {:<9} {:<13} {:>5.1} s  {}",
+            scenario.id,
+            cut(&scenario.defence, 40),
+            scenario.seconds,
+            scenario.title
+        );
         self.line(&line);
         self.bar.inc(1);
     }

@@ -22,10 +22,14 @@ impl Redactor {
     /// Takes name → marker.
     pub fn new(markers: &BTreeMap<String, String>) -> Self {
         Self {
-            markers: markers.iter().map(|(name, marker)| (name.clone(), marker.clone())).collect(),
+            markers: markers
+                .iter()
+                .map(|(name, marker)| (name.clone(), marker.clone()))
+                .collect(),
             secret_fields: Regex::new(r#"("(?:SecretAccessKey|Token)"\s*:\s*)"[^"]*""#).ok(),
             // Session tokens, and IMDSv2 tokens in requests and answers.
-            tokens: Regex::new(r"(?:IQoJ|FwoG)[A-Za-z0-9+/=_-]{40,}|\b[A-Za-z0-9_-]{54}==|AQAEA[A-Za-z0-9_=-]{40,}").ok(),
+            tokens: Regex::new(r"(?:IQoJ|FwoG)[A-Za-z0-9+/=_-]{40,}|\b[A-Za-z0-9_-]{54}==|AQAEA[A-Za-z0-9_=-]{40,}")
+                .ok(),
         }
     }
 
@@ -77,7 +81,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn redactor() -> Redactor {
-        Redactor::new(&BTreeMap::from([("host-role".to_owned(), "QWERTYUIOPASDFG2".to_owned())]))
+        Redactor::new(&BTreeMap::from([(
+            "host-role".to_owned(),
+            "QWERTYUIOPASDFG2".to_owned(),
+        )]))
     }
 
     #[test]

@@ -44,7 +44,10 @@ pub fn render(report: &RunReport, colour: Colour) -> String {
         if !columns.contains(&scenario.defence.as_str()) {
             columns.push(&scenario.defence);
         }
-        rows.entry(&scenario.id).or_insert_with(|| (&scenario.title, BTreeMap::new())).1.insert(&scenario.defence, scenario);
+        rows.entry(&scenario.id)
+            .or_insert_with(|| (&scenario.title, BTreeMap::new()))
+            .1
+            .insert(&scenario.defence, scenario);
     }
     let mut text = String::new();
     match columns.as_slice() {
@@ -64,7 +67,13 @@ fn render_single(text: &mut String, defence: &str, rows: &Rows<'_>, colour: Colo
     const TITLE: usize = 43;
     const JUDGEMENT: usize = 20;
     let verdicts = WIDTH - ID - TITLE - JUDGEMENT - 3;
-    let _ = writeln!(text, "{:<ID$} {:<TITLE$} {:<JUDGEMENT$} got", "scenario", "", cut(defence, JUDGEMENT));
+    let _ = writeln!(
+        text,
+        "{:<ID$} {:<TITLE$} {:<JUDGEMENT$} got",
+        "scenario",
+        "",
+        cut(defence, JUDGEMENT)
+    );
     for (id, (title, cells)) in rows {
         for scenario in cells.values() {
             let word = format!("{:<JUDGEMENT$}", scenario.judgement.as_str());
@@ -87,13 +96,21 @@ fn render_matrix(text: &mut String, columns: &[&str], rows: &Rows<'_>, colour: C
         let _ = write!(heads, " {:<column$}", cut(name, column));
         heads
     });
-    let _ = writeln!(text, "{}", format!("{:<ID$} {:<title$}{heads}", "scenario", "").trim_end());
+    let _ = writeln!(
+        text,
+        "{}",
+        format!("{:<ID$} {:<title$}{heads}", "scenario", "").trim_end()
+    );
     for (id, (name, cells)) in rows {
         let mut line = format!("{id:<ID$} {:<title$}", cut(name, title));
         for defence in columns {
             let cell = match cells.get(defence) {
                 Some(scenario) => {
-                    let word = if scenario.judgement == Judgement::LeaksAsDocumented { "leaks (documented)" } else { scenario.judgement.as_str() };
+                    let word = if scenario.judgement == Judgement::LeaksAsDocumented {
+                        "leaks (documented)"
+                    } else {
+                        scenario.judgement.as_str()
+                    };
                     colour.paint(scenario.judgement, &format!("{:<column$}", cut(word, column)))
                 }
                 None => format!("{:<column$}", "-"),
@@ -105,9 +122,19 @@ fn render_matrix(text: &mut String, columns: &[&str], rows: &Rows<'_>, colour: C
 }
 
 fn render_reasons(text: &mut String, report: &RunReport, colour: Colour) {
-    for scenario in report.scenarios.iter().filter(|scenario| scenario.judgement.fails(report.matrix)) {
+    for scenario in report
+        .scenarios
+        .iter()
+        .filter(|scenario| scenario.judgement.fails(report.matrix))
+    {
         let head = format!("{} {}", scenario.id, scenario.judgement.as_str());
-        let _ = writeln!(text, "\n{} under {}: {}", colour.paint(scenario.judgement, &head), scenario.defence, scenario.title);
+        let _ = writeln!(
+            text,
+            "\n{} under {}: {}",
+            colour.paint(scenario.judgement, &head),
+            scenario.defence,
+            scenario.title
+        );
         let reasons = scenario.reasons();
         for reason in reasons.iter().take(6) {
             let _ = writeln!(text, "  {}", cut(reason, 400));
@@ -115,8 +142,17 @@ fn render_reasons(text: &mut String, report: &RunReport, colour: Colour) {
         if reasons.len() > 6 {
             let _ = writeln!(text, "  … and {} more, see report.json", reasons.len() - 6);
         }
-        let shown = scenario.attempts.iter().find(|attempt| attempt.verdict.is_leak() || !attempt.expected.allows(&attempt.verdict));
-        if let Some(exchange) = shown.and_then(|attempt| attempt.exchanges.iter().rev().find(|exchange| !exchange.answer.is_empty())) {
+        let shown = scenario
+            .attempts
+            .iter()
+            .find(|attempt| attempt.verdict.is_leak() || !attempt.expected.allows(&attempt.verdict));
+        if let Some(exchange) = shown.and_then(|attempt| {
+            attempt
+                .exchanges
+                .iter()
+                .rev()
+                .find(|exchange| !exchange.answer.is_empty())
+        }) {
             for line in exchange.request.lines().take(3) {
                 let _ = writeln!(text, "  > {}", cut(line, WIDTH - 4));
             }
@@ -131,7 +167,13 @@ fn render_reasons(text: &mut String, report: &RunReport, colour: Colour) {
 }
 
 fn render_sum(text: &mut String, report: &RunReport) {
-    let count = |judgement| report.scenarios.iter().filter(|scenario| scenario.judgement == judgement).count();
+    let count = |judgement| {
+        report
+            .scenarios
+            .iter()
+            .filter(|scenario| scenario.judgement == judgement)
+            .count()
+    };
     let mut parts = vec![format!("{} hold", count(Judgement::Holds))];
     for (judgement, word) in [
         (Judgement::LeaksAsDocumented, "leak as documented"),
@@ -146,7 +188,13 @@ fn render_sum(text: &mut String, report: &RunReport) {
     if !report.findings.is_empty() {
         parts.push(format!("{} findings outside any scenario", report.findings.len()));
     }
-    let _ = writeln!(text, "\n{} scenarios in {:.0} s: {}", report.scenarios.len(), report.seconds, parts.join(", "));
+    let _ = writeln!(
+        text,
+        "\n{} scenarios in {:.0} s: {}",
+        report.scenarios.len(),
+        report.seconds,
+        parts.join(", ")
+    );
 }
 
 /// The text cut to a width, with an ellipsis where something is missing.

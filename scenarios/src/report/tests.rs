@@ -41,7 +41,11 @@ fn run(matrix: bool) -> RunReport {
         scenarios: vec![
             scenario("NET-01", "none", vec![attempt("LEAK(host-role)", "LEAK")]),
             scenario("NET-01", "proxy", vec![attempt("DENY", "DENY")]),
-            scenario("ROLE-02", "proxy", vec![attempt("LEAK(role:role-02-admin)", "DENY"), attempt("VOID", "DENY")]),
+            scenario(
+                "ROLE-02",
+                "proxy",
+                vec![attempt("LEAK(role:role-02-admin)", "DENY"), attempt("VOID", "DENY")],
+            ),
             scenario("ROLE-04", "proxy", vec![attempt("LEAK(role:role-04-admin)", "DENY")]),
         ],
         findings: Vec::new(),
@@ -77,7 +81,11 @@ fn a_documented_leak_fails_a_run_only_without_matrix() {
 #[test]
 fn junit_tells_failures_from_errors() {
     let text = junit::render(&run(false)).unwrap();
-    let stable: String = text.lines().filter(|line| !line.contains("uuid")).map(|line| format!("{line}\n")).collect();
+    let stable: String = text
+        .lines()
+        .filter(|line| !line.contains("uuid"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     insta::assert_snapshot!(stable);
 }
 
@@ -85,9 +93,13 @@ fn junit_tells_failures_from_errors() {
 fn what_is_written_is_whole_and_read_back() {
     let directory = tempfile::tempdir().unwrap();
     run(true).write(directory.path()).unwrap();
-    let read: RunReport = serde_json::from_slice(&std::fs::read(directory.path().join("report.json")).unwrap()).unwrap();
+    let read: RunReport =
+        serde_json::from_slice(&std::fs::read(directory.path().join("report.json")).unwrap()).unwrap();
     assert_eq!(read.scenarios.len(), 4);
-    let mut names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     names.sort();
     assert_eq!(names, ["junit.xml", "report.json"]);
 }

@@ -50,7 +50,11 @@ impl Control {
             .timeout(Duration::from_secs(15))
             .build()
             .map(|client| Self { client, service })
-            .map_err(|error| ControlError { service, what: "anything".to_owned(), why: error.to_string() })
+            .map_err(|error| ControlError {
+                service,
+                what: "anything".to_owned(),
+                why: error.to_string(),
+            })
     }
 
     /// Marker name → marker.
@@ -89,7 +93,9 @@ impl Control {
     /// When the fake refuses it.
     pub async fn plant(&self, matching: &BTreeMap<String, String>, effect: &Value) -> Result<u64, ControlError> {
         let body = json!({"match": matching, "times": null, "effect": effect});
-        let planted: FaultId = self.read(self.client.post("http://control/faults").json(&body), "faults").await?;
+        let planted: FaultId = self
+            .read(self.client.post("http://control/faults").json(&body), "faults")
+            .await?;
         Ok(planted.id)
     }
 
@@ -98,7 +104,9 @@ impl Control {
     /// # Errors
     /// When the fake does not know it.
     pub async fn lift(&self, id: u64) -> Result<(), ControlError> {
-        self.send(self.client.delete(format!("http://control/faults/{id}")), "faults").await.map(drop)
+        self.send(self.client.delete(format!("http://control/faults/{id}")), "faults")
+            .await
+            .map(drop)
     }
 
     /// Waits until a request is held under that name.
@@ -106,7 +114,12 @@ impl Control {
     /// # Errors
     /// When none comes within ten seconds.
     pub async fn wait_held(&self, name: &str) -> Result<(), ControlError> {
-        self.send(self.client.get(format!("http://control/holds/{name}?waiting=1")), "holds").await.map(drop)
+        self.send(
+            self.client.get(format!("http://control/holds/{name}?waiting=1")),
+            "holds",
+        )
+        .await
+        .map(drop)
     }
 
     /// Lets held answers go.
@@ -114,20 +127,40 @@ impl Control {
     /// # Errors
     /// When the fake does not answer.
     pub async fn release(&self, name: &str) -> Result<(), ControlError> {
-        self.send(self.client.post(format!("http://control/holds/{name}/release")), "release").await.map(drop)
+        self.send(
+            self.client.post(format!("http://control/holds/{name}/release")),
+            "release",
+        )
+        .await
+        .map(drop)
     }
 
-    async fn read<T: serde::de::DeserializeOwned>(&self, request: reqwest::RequestBuilder, what: &str) -> Result<T, ControlError> {
+    async fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+        what: &str,
+    ) -> Result<T, ControlError> {
         let answer = self.send(request, what).await?;
         answer.json().await.map_err(|error| self.error(what, error.to_string()))
     }
 
     async fn send(&self, request: reqwest::RequestBuilder, what: &str) -> Result<reqwest::Response, ControlError> {
-        let answer = request.send().await.map_err(|error| self.error(what, error.to_string()))?;
-        if answer.status().is_success() { Ok(answer) } else { Err(self.error(what, format!("status {}", answer.status()))) }
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.error(what, error.to_string()))?;
+        if answer.status().is_success() {
+            Ok(answer)
+        } else {
+            Err(self.error(what, format!("status {}", answer.status())))
+        }
     }
 
     fn error(&self, what: &str, why: String) -> ControlError {
-        ControlError { service: self.service, what: what.to_owned(), why }
+        ControlError {
+            service: self.service,
+            what: what.to_owned(),
+            why,
+        }
     }
 }

@@ -30,7 +30,13 @@ const SERVING: Duration = Duration::from_secs(30);
 /// How long a program may take to stop.
 const STOPPING: Duration = Duration::from_secs(5);
 /// What upstream answers to: the endpoint in both IP versions, and its siblings for container credentials.
-const UPSTREAM: [&str; 5] = ["169.254.169.254", "fd00:ec2::254", "169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
+const UPSTREAM: [&str; 5] = [
+    "169.254.169.254",
+    "fd00:ec2::254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "fd00:ec2::23",
+];
 
 /// What stands in the defence's place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +45,8 @@ pub enum Standing {
     Defence(Defence),
     /// weak-proxy with this switch, judged by what the case expects of the proxy.
     Weak(String),
+    /// weak-proxy with every hole closed: what turns red against a hole must hold here, or it is red for another reason.
+    Closed,
     /// This defence, judged by what the case expects of the proxy.
     InPlaceOfProxy(Defence),
 }
@@ -49,6 +57,7 @@ impl Standing {
         match self {
             Self::Defence(defence) => defence.to_string(),
             Self::Weak(hole) => format!("weak-proxy({hole})"),
+            Self::Closed => "weak-proxy".to_owned(),
             Self::InPlaceOfProxy(defence) => format!("{defence} for proxy"),
         }
     }
@@ -57,7 +66,7 @@ impl Standing {
     pub const fn judged_as(&self) -> Defence {
         match self {
             Self::Defence(defence) => *defence,
-            Self::Weak(_) | Self::InPlaceOfProxy(_) => Defence::Proxy,
+            Self::Weak(_) | Self::Closed | Self::InPlaceOfProxy(_) => Defence::Proxy,
         }
     }
 }
@@ -86,7 +95,12 @@ pub struct Workshop {
 impl Workshop {
     /// With nothing built yet.
     pub fn new(ambient: Ambient, lab: Lab, seed: String) -> Self {
-        Self { ambient, lab, seed, base: OnceCell::new() }
+        Self {
+            ambient,
+            lab,
+            seed,
+            base: OnceCell::new(),
+        }
     }
 }
 
@@ -115,7 +129,9 @@ pub struct Stage {
 
 impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stage").field("standing", &self.standing).finish_non_exhaustive()
+        f.debug_struct("Stage")
+            .field("standing", &self.standing)
+            .finish_non_exhaustive()
     }
 }
 
@@ -125,44 +141,84 @@ impl Stage {
     /// # Errors
     /// What could not be built, in the words of who refused.
     pub async fn build(workshop: &Workshop, standing: Standing, cases: &[&Case]) -> Result<Self, StageError> {
-        let failed = |what: &str, error: &dyn std::error::Error| {
-            StageError { standing: standing.label(), why: format!("{what}: {}", with_causes(error)) }
+        let failed = |what: &str, error: &dyn std::error::Error| StageError {
+            standing: standing.label(),
+            why: format!("{what}: {}", with_causes(error)),
         };
         let addresses: Vec<IpAddr> = UPSTREAM.iter().filter_map(|address| address.parse().ok()).collect();
-        let instance = workshop.lab.instance(&InstanceSpec::new("scenarios", addresses)).await.map_err(|error| failed("the instance", &error))?;
+        let instance = workshop
+            .lab
+            .instance(&InstanceSpec::new("scenarios", addresses))
+            .await
+            .map_err(|error| failed("the instance", &error))?;
         let capture = instance.capture().map_err(|error| failed("the capture", &error))?;
         let programs = &workshop.ambient.programs;
         let state = instance.state_dir().to_owned();
         let file = |name: &str, text: &str| {
             let path = state.join(name);
-            std::fs::write(&path, text).map(|()| path).map_err(|error| failed(name, &error))
+            std::fs::write(&path, text)
+                .map(|()| path)
+                .map_err(|error| failed(name, &error))
         };
 
-        let settings = InstanceSettings { http_tokens: "optional", hop_limit: 2 };
+        let settings = InstanceSettings {
+            http_tokens: "optional",
+            hop_limit: 2,
+        };
         let world = file("world.toml", &compose::world(cases, &settings))?;
         let (sts_socket, imds_socket) = (state.join("sts.sock"), state.join("imds.sock"));
         let unix = |path: &PathBuf| format!("unix:{}", path.display());
         let sts_program = Program::new(programs.join("fake-sts"))
-            .args(["--listen", STS_URL.trim_start_matches("http://"), "--control", &unix(&sts_socket)])
+            .args([
+                "--listen",
+                STS_URL.trim_start_matches("http://"),
+                "--control",
+                &unix(&sts_socket),
+            ])
             .args(["--seed", &workshop.seed, "--world"])
             .arg(&world);
         let imds_program = Program::new(programs.join("fake-imds"))
-            .args(["--listen", "169.254.169.254:80", "--listen", "[fd00:ec2::254]:80", "--control", &unix(&imds_socket)])
-            .args(["--sts-control", &unix(&sts_socket), "--seed", &workshop.seed, "--profile", "lenient", "--world"])
+            .args([
+                "--listen",
+                "169.254.169.254:80",
+                "--listen",
+                "[fd00:ec2::254]:80",
+                "--control",
+                &unix(&imds_socket),
+            ])
+            .args([
+                "--sts-control",
+                &unix(&sts_socket),
+                "--seed",
+                &workshop.seed,
+                "--profile",
+                "lenient",
+                "--world",
+            ])
             .arg(&world);
         let mut processes = Vec::new();
         for (program, listeners) in [(sts_program, 2), (imds_program, 3)] {
-            let process = instance.spawn(Place::Upstream, &program).map_err(|error| failed("a fake", &error))?;
-            process.wait_for_lines("listening on", listeners, SERVING).await.map_err(|error| failed("a fake", &error))?;
+            let process = instance
+                .spawn(Place::Upstream, &program)
+                .map_err(|error| failed("a fake", &error))?;
+            process
+                .wait_for_lines("listening on", listeners, SERVING)
+                .await
+                .map_err(|error| failed("a fake", &error))?;
             processes.push(process);
         }
         let imds = Control::new("imds", &imds_socket).map_err(|error| failed("fake-imds", &error))?;
         let sts = Control::new("sts", &sts_socket).map_err(|error| failed("fake-sts", &error))?;
-        let mut markers: BTreeMap<String, String> = imds.canaries().await.map_err(|error| failed("fake-imds", &error))?;
+        let mut markers: BTreeMap<String, String> =
+            imds.canaries().await.map_err(|error| failed("fake-imds", &error))?;
         markers.extend(sts.canaries().await.map_err(|error| failed("fake-sts", &error))?);
 
         let probe = programs.join("probe");
-        let base = workshop.base.get_or_try_init(|| Base::gather(&probe)).await.map_err(|error| failed("the job image", &error))?;
+        let base = workshop
+            .base
+            .get_or_try_init(|| Base::gather(&probe))
+            .await
+            .map_err(|error| failed("the job image", &error))?;
         let mut stage = Self {
             ambient: workshop.ambient.clone(),
             docker: instance.docker(),
@@ -180,7 +236,10 @@ impl Stage {
         };
         if let Err(error) = stage.raise_defence(workshop, cases).await {
             stage.strike().await;
-            return Err(StageError { standing: standing.label(), why: error.to_string() });
+            return Err(StageError {
+                standing: standing.label(),
+                why: error.to_string(),
+            });
         }
         Ok(stage)
     }
@@ -189,10 +248,15 @@ impl Stage {
         let weak = match &self.standing {
             Standing::Defence(Defence::None) | Standing::InPlaceOfProxy(Defence::None) => return Ok(()),
             Standing::Defence(Defence::Firewall) | Standing::InPlaceOfProxy(Defence::Firewall) => {
-                return self.instance.apply_rules(Place::Host, include_str!("firewall.nft")).await.map_err(|error| PlayError::lab("the firewall", &error));
+                return self
+                    .instance
+                    .apply_rules(Place::Host, include_str!("firewall.nft"))
+                    .await
+                    .map_err(|error| PlayError::lab("the firewall", &error));
             }
             Standing::Defence(Defence::Proxy) | Standing::InPlaceOfProxy(Defence::Proxy) => None,
-            Standing::Weak(hole) => Some(hole.clone()),
+            Standing::Weak(hole) => Some(vec!["--hole".to_owned(), hole.clone()]),
+            Standing::Closed => Some(Vec::new()),
         };
         let programs = &workshop.ambient.programs;
         let state = self.instance.state_dir();
@@ -200,16 +264,27 @@ impl Stage {
         let text = compose::proxy_config(cases, &self.instance.docker_host(), STS_URL, PROXY_PORT, &metrics);
         let config = state.join("metadata-proxy.toml");
         std::fs::write(&config, text).map_err(|error| PlayError::lab("metadata-proxy.toml", &error))?;
-        let real = || Program::new(programs.join("metadata-proxy")).env("AWS_ENDPOINT_URL_STS", STS_URL).env("AWS_REGION", crate::cast::REGION);
+        let real = || {
+            Program::new(programs.join("metadata-proxy"))
+                .env("AWS_ENDPOINT_URL_STS", STS_URL)
+                .env("AWS_REGION", crate::cast::REGION)
+        };
         let program = match weak {
             None => real().args(["run", "--config"]).arg(&config),
-            Some(hole) => {
+            Some(switches) => {
                 // The rules are the real proxy's own, unless the hole is in the rules.
-                if !RULE_HOLES.contains(&hole.as_str()) {
+                if !switches.iter().any(|switch| RULE_HOLES.contains(&switch.as_str())) {
                     let apply = real().args(["firewall", "apply", "--config"]).arg(&config);
-                    let output = self.instance.run(Place::Host, &apply, SERVING).await.map_err(|error| PlayError::lab("the redirect", &error))?;
+                    let output = self
+                        .instance
+                        .run(Place::Host, &apply, SERVING)
+                        .await
+                        .map_err(|error| PlayError::lab("the redirect", &error))?;
                     if !output.status.success() {
-                        return Err(PlayError::Lab { what: "the redirect".to_owned(), why: String::from_utf8_lossy(&output.stderr).into_owned() });
+                        return Err(PlayError::Lab {
+                            what: "the redirect".to_owned(),
+                            why: String::from_utf8_lossy(&output.stderr).into_owned(),
+                        });
                     }
                 }
                 Program::new(programs.join("weak-proxy"))
@@ -217,11 +292,17 @@ impl Stage {
                     .env("AWS_REGION", crate::cast::REGION)
                     .arg("--config")
                     .arg(&config)
-                    .args(["--hole", &hole])
+                    .args(switches)
             }
         };
-        let process = self.instance.spawn(Place::Host, &program).map_err(|error| PlayError::lab("the proxy", &error))?;
-        process.wait_for_line("listening on", SERVING).await.map_err(|error| PlayError::lab("the proxy", &error))?;
+        let process = self
+            .instance
+            .spawn(Place::Host, &program)
+            .map_err(|error| PlayError::lab("the proxy", &error))?;
+        process
+            .wait_for_line("listening on", SERVING)
+            .await
+            .map_err(|error| PlayError::lab("the proxy", &error))?;
         self.proxy = Some(process);
         Ok(())
     }
@@ -257,7 +338,11 @@ impl Stage {
     /// When it cannot be run to its end in time.
     pub async fn run_probe(&self, place: Place, input: Vec<u8>, within: Duration) -> Result<Vec<u8>, PlayError> {
         let program = Program::new(&self.probe).arg("serve").stdin(input);
-        let output = self.instance.run(place, &program, within).await.map_err(|error| PlayError::lab("the probe", &error))?;
+        let output = self
+            .instance
+            .run(place, &program, within)
+            .await
+            .map_err(|error| PlayError::lab("the probe", &error))?;
         Ok(output.stdout)
     }
 
@@ -275,7 +360,10 @@ impl Stage {
     ///
     /// # Errors
     /// When the capture failed or lost frames: evidence of absence would be worth nothing.
-    pub async fn markers_on_wires(&self, interfaces: &BTreeSet<u32>) -> Result<BTreeMap<u32, BTreeSet<String>>, PlayError> {
+    pub async fn markers_on_wires(
+        &self,
+        interfaces: &BTreeSet<u32>,
+    ) -> Result<BTreeMap<u32, BTreeSet<String>>, PlayError> {
         let failed = |error: CaptureError| PlayError::lab("the capture", &error);
         let mut seen: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
         for interface in interfaces {
@@ -286,37 +374,70 @@ impl Stage {
                     found.extend(self.canaries.find(&conflict.bytes));
                 }
             }
-            for frame in self.capture.frames_of(*interface).await.map_err(failed)?.iter().filter(|frame| frame.segment().is_none()) {
+            for frame in self
+                .capture
+                .frames_of(*interface)
+                .await
+                .map_err(failed)?
+                .iter()
+                .filter(|frame| frame.segment().is_none())
+            {
                 found.extend(self.canaries.find(&frame.bytes));
             }
         }
         let losses = self.capture.losses();
         if losses != Losses::default() {
-            return Err(PlayError::Lab { what: "the capture".to_owned(), why: format!("frames are lost: {losses:?}") });
+            return Err(PlayError::Lab {
+                what: "the capture".to_owned(),
+                why: format!("frames are lost: {losses:?}"),
+            });
         }
         Ok(seen)
     }
 
     /// Markers in what the proxy wrote: secrets never reach a log.
     pub fn markers_in_logs(&self) -> BTreeSet<String> {
-        let text = self.proxy.as_ref().map(|proxy| format!("{}\n{}", proxy.stdout(), proxy.stderr())).unwrap_or_default();
+        let text = self
+            .proxy
+            .as_ref()
+            .map(|proxy| format!("{}\n{}", proxy.stdout(), proxy.stderr()))
+            .unwrap_or_default();
         self.canaries.find(text.as_bytes())
     }
 
     /// What the proxy said last, for a person who asks why it failed.
     pub fn last_words(&self) -> String {
-        let text = self.proxy.as_ref().map(|proxy| format!("{}\n{}", proxy.stdout(), proxy.stderr())).unwrap_or_default();
+        let text = self
+            .proxy
+            .as_ref()
+            .map(|proxy| format!("{}\n{}", proxy.stdout(), proxy.stderr()))
+            .unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        lines.iter().rev().take(20).rev().map(|line| self.redactor.text(line)).collect::<Vec<_>>().join("\n")
+        lines
+            .iter()
+            .rev()
+            .take(20)
+            .rev()
+            .map(|line| self.redactor.text(line))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// Takes everything down. What cannot be taken down now is swept by the next run.
     pub async fn strike(self) {
-        let Self { instance, processes, proxy, .. } = self;
+        let Self {
+            instance,
+            processes,
+            proxy,
+            ..
+        } = self;
         drop(proxy);
         drop(processes);
         if let Err(error) = instance.teardown().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "an instance was not taken down whole; the next run sweeps it");
+            tracing::warn!(
+                error = with_causes(&error),
+                "an instance was not taken down whole; the next run sweeps it"
+            );
         }
     }
 }
