@@ -16,13 +16,14 @@ use thiserror::Error;
 use tokio::sync::{Mutex, watch};
 
 use crate::{
+    RunId,
     cgroup::{self, CgroupError, Hierarchies},
     cradle::{Cradle, CradleError},
     engine::{Engine, EngineError, EngineSpec, EngineState},
     namespace::{NamespaceError, NamespaceIds, Namespaces, Place},
     plan,
     process::{Output, Process, ProcessError, Program, Site},
-    state::{self, StateError},
+    state::{self, RunState, StateError},
 };
 
 /// How long the kernel may take to end every process of an instance.
@@ -97,6 +98,8 @@ struct Ground {
     engine_states: Arc<watch::Sender<EngineState>>,
     programs: AtomicU32,
     cradle: Cradle,
+    /// Holds the run's lock: a lab that is dropped before its instances must not make them look dead.
+    _run: Arc<RunState>,
 }
 
 impl Ground {
@@ -147,13 +150,18 @@ impl Ground {
 impl Instance {
     pub(crate) async fn start(
         spec: &InstanceSpec,
-        state: PathBuf,
-        cgroup: String,
+        run_state: Arc<RunState>,
+        number: u32,
+        run: &RunId,
         hierarchies: Hierarchies,
     ) -> Result<Self, InstanceError> {
         let ground = {
-            let spec = spec.clone();
-            blocking(move || lay_out(&spec, state, cgroup, hierarchies)).await?
+            let (spec, cgroup) = (spec.clone(), run.cgroup(number));
+            blocking(move || {
+                let state = run_state.instance(number)?;
+                lay_out(&spec, run_state, state, cgroup, hierarchies)
+            })
+            .await?
         };
         match ground.client().await {
             Ok(docker) => Ok(Self {
@@ -309,6 +317,7 @@ impl Instance {
 /// Makes everything but the engine; what a failure leaves is removed at once.
 fn lay_out(
     spec: &InstanceSpec,
+    run_state: Arc<RunState>,
     state: PathBuf,
     cgroup: String,
     hierarchies: Hierarchies,
@@ -345,6 +354,7 @@ fn lay_out(
         engine_states: Arc::new(watch::Sender::new(EngineState::default())),
         programs: AtomicU32::new(0),
         cradle,
+        _run: run_state,
     })
 }
 

@@ -12,8 +12,10 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    Instance, InstanceError, InstanceSpec, Leftover, RunId, StateError, Swept, cgroup::Hierarchies,
-    leftover::leftovers, state::RunState,
+    Instance, InstanceError, InstanceSpec, Leftover, RunId, StateError, Swept,
+    cgroup::Hierarchies,
+    leftover::leftovers,
+    state::{DYING_SECONDS, RunState},
 };
 
 /// Where runs keep their state unless told otherwise. Short, for sockets; not below `/run`, of which an instance has its own.
@@ -109,19 +111,30 @@ impl Lab {
     /// When the machine cannot make it; nothing of it is left then.
     pub async fn instance(&self, spec: &InstanceSpec) -> Result<Instance, InstanceError> {
         let number = self.instances.fetch_add(1, Ordering::Relaxed) + 1;
-        let state = self.state.instance(number)?;
-        Instance::start(spec, state, self.run.cgroup(number), self.hierarchies.clone()).await
+        Instance::start(
+            spec,
+            Arc::clone(&self.state),
+            number,
+            &self.run,
+            self.hierarchies.clone(),
+        )
+        .await
     }
 
-    /// Ends the run. Its instances are to be torn down before.
+    /// Ends the run: removes everything of it, instances that were not torn down included.
     ///
     /// # Errors
-    /// When its state directory cannot be removed.
+    /// When the kernel does not let go of something; the next lab to be opened sweeps that.
     pub async fn close(self) -> Result<(), LabError> {
-        let state = Arc::clone(&self.state);
-        tokio::task::spawn_blocking(move || state.remove())
-            .await
-            .map_err(|_| LabError::Runtime)??;
-        Ok(())
+        let closed = tokio::task::spawn_blocking(move || {
+            self.hierarchies
+                .remove(&self.run.cgroup_prefix(), DYING_SECONDS)
+                .map_err(|source| StateError::Cgroups {
+                    run: self.run.clone(),
+                    source,
+                })?;
+            self.state.remove()
+        });
+        Ok(closed.await.map_err(|_| LabError::Runtime)??)
     }
 }

@@ -22,7 +22,7 @@ const SOCKET_PATH_LIMIT: usize = 108;
 /// The longest path below an instance's state directory that anything here binds, with room for callers' own.
 const LONGEST_SOCKET_NAME: usize = "/4294967295/a-name-of-a-socket.sock".len();
 /// How long the kernel may take to finish with the processes of a dead run.
-const DYING_SECONDS: u32 = 10;
+pub(crate) const DYING_SECONDS: u32 = 10;
 
 /// Why the state of a run cannot be kept.
 #[derive(Debug, Error)]

@@ -6,11 +6,15 @@ use lab::{InstanceSpec, Lab, LabOptions, RunId, leftovers};
 use libtest_mimic::{Failed, Trial};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::{Outcome, SOON, abandoned, ensure, image, trial, upstream_addresses};
+use crate::{Outcome, SOON, abandoned, close, ensure, image, open_lab, start_instance, trial, upstream_addresses};
 
 pub(crate) fn add(trials: &mut Vec<Trial>) {
     trials.push(trial("a_killed_lab_is_swept_by_the_next", killed_lab_is_swept));
     trials.push(trial("a_living_lab_is_not_swept", living_lab_is_not_swept));
+    trials.push(trial(
+        "closing_a_lab_ends_what_was_not_torn_down",
+        closing_ends_everything,
+    ));
     trials.push(trial("what_is_not_a_run_is_not_swept", strangers_are_not_swept));
 }
 
@@ -108,6 +112,18 @@ async fn living_lab_is_not_swept() -> Outcome {
     instance.teardown().await?;
     first.close().await?;
     ensure(!root.exists(), || "the state root remains".to_owned())
+}
+
+async fn closing_ends_everything() -> Outcome {
+    let lab = open_lab().await?;
+    let held = start_instance(&lab, "held").await?;
+    let dropped = start_instance(&lab, "dropped").await?;
+    let (held_ids, dropped_ids) = (held.namespaces()?, dropped.namespaces()?);
+    drop(dropped);
+    close(lab).await?;
+    drop(held);
+    abandoned(held_ids).await?;
+    abandoned(dropped_ids).await
 }
 
 async fn strangers_are_not_swept() -> Outcome {

@@ -99,6 +99,42 @@ async fn containers_appear_as_forwarded() -> Outcome {
     close(lab).await
 }
 
+async fn burst_is_captured() -> Outcome {
+    const BYTES: usize = 32 * 1024 * 1024;
+    let lab = open_lab().await?;
+    let instance = start_instance(&lab, "burst").await?;
+    let docker = instance.docker();
+    image::import(&docker).await?;
+    let capture = instance.capture()?;
+    let _listener = listen_upstream(&instance).await?;
+    let (container, process) = image::start(&docker, "bridge").await?;
+    let said = image::probe(&docker, &container, &["pour", "198.51.100.1:80", &BYTES.to_string()]).await?;
+    ensure(said.contains(&format!("{BYTES} bytes")), || said)?;
+    let wire = *instance.interfaces_of(process)?.first().ok_or("no wire")?;
+    let streams = capture.streams_of(wire).await?;
+    let poured = streams
+        .iter()
+        .find(|stream| stream.bytes.len() == BYTES && stream.gaps.is_empty());
+    let sizes = || {
+        streams
+            .iter()
+            .map(|stream| (stream.bytes.len(), stream.gaps.len()))
+            .collect::<Vec<_>>()
+    };
+    ensure(poured.is_some(), || {
+        format!("streams {:?}, losses {:?}", sizes(), capture.losses())
+    })?;
+    capture.forget(wire);
+    ensure(capture.frames_of(wire).await?.is_empty(), || {
+        "frames are remembered".to_owned()
+    })?;
+    ensure(capture.stop().await? == Losses::default(), || {
+        "frames were lost".to_owned()
+    })?;
+    instance.teardown().await?;
+    close(lab).await
+}
+
 async fn nothing_leaves() -> Outcome {
     let lab = open_lab().await?;
     let instance = start_instance(&lab, "closed").await?;

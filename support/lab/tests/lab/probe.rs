@@ -9,11 +9,15 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `connect ADDRESS TEXT`, `listen ADDRESS…` or `idle`.
+/// `connect ADDRESS TEXT`, `pour ADDRESS BYTES`, `listen ADDRESS…` or `idle`.
 pub(crate) fn main(words: &[String]) -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["connect", address, text] => connect(address, text),
+        ["pour", address, bytes] => match bytes.parse() {
+            Ok(bytes) => connect(address, &".".repeat(bytes)),
+            Err(error) => Err(io::Error::other(error)),
+        },
         ["listen", addresses @ ..] => listen(addresses),
         ["idle"] => idle(),
         _ => Err(io::Error::other("unknown words")),
@@ -61,6 +65,9 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
     let source = stream.peer_addr()?.ip();
     let mut heard = String::new();
     stream.read_to_string(&mut heard)?;
+    if heard.len() > 100 {
+        heard = format!("{} bytes", heard.len());
+    }
     say(&format!("heard {heard} from {source}"))?;
     write!(stream, "you are {source}, {heard}")
 }
