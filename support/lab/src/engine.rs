@@ -16,7 +16,8 @@ use tokio::{net::UnixDatagram, sync::watch, time::timeout};
 
 use crate::{
     plan,
-    process::{Process, ProcessError, Program, Site},
+    process::{Process, ProcessError, Site},
+    program::Program,
 };
 
 /// An engine is ready in 0.2 to 0.4 s; on a machine that is busy with other instances it takes longer.
@@ -234,11 +235,13 @@ fn note_end(process: &Process, asked: Arc<watch::Sender<bool>>, states: Arc<watc
         state.alive = true;
         state.started += 1;
     });
+    let number = states.borrow().started;
     let mut exit = process.exits();
     tokio::spawn(async move {
         if exit.wait_for(Option::is_some).await.is_ok() {
             states.send_modify(|state| {
-                state.alive = false;
+                // The next engine may have been started in the meantime, and it is alive.
+                state.alive &= state.started != number;
                 state.died += u32::from(!*asked.borrow());
             });
         }

@@ -22,7 +22,8 @@ use crate::{
     engine::{Engine, EngineError, EngineSpec, EngineState},
     namespace::{NamespaceError, NamespaceIds, Namespaces, Place},
     plan,
-    process::{Output, Process, ProcessError, Program, Site},
+    process::{Output, Process, ProcessError, Site},
+    program::Program,
     state::{self, RunState, StateError},
 };
 
@@ -275,6 +276,7 @@ impl Instance {
     pub async fn stop_engine(&self) -> Result<(), InstanceError> {
         if let Some(engine) = self.ground.engine.lock().await.take() {
             engine.stop().await?;
+            self.noted().await;
         }
         Ok(())
     }
@@ -285,16 +287,19 @@ impl Instance {
     /// When the kernel does not end it.
     pub async fn kill_engine(&self) -> Result<(), InstanceError> {
         if let Some(engine) = self.ground.engine.lock().await.take() {
-            let mut states = self.watch_engine();
             engine.kill().await?;
-            // Noted before this returns, so that a caller who asks next is told.
-            states
-                .wait_for(|state| !state.alive)
-                .await
-                .map(drop)
-                .unwrap_or_default();
+            self.noted().await;
         }
         Ok(())
+    }
+
+    /// Waits until the end of the engine is noted, so that a caller who asks next is told.
+    async fn noted(&self) {
+        self.watch_engine()
+            .wait_for(|state| !state.alive)
+            .await
+            .map(drop)
+            .unwrap_or_default();
     }
 
     /// Starts the engine where none runs.

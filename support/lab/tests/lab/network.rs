@@ -18,6 +18,7 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
         "nothing_leaves_an_instance_but_to_what_was_named",
         nothing_leaves,
     ));
+    trials.push(trial("a_burst_is_captured_without_loss", burst_is_captured));
     trials.push(trial("rules_are_listed_changed_and_compared", rules_are_compared));
 }
 
