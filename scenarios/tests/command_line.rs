@@ -1,0 +1,152 @@
+//! The command-line contract: exit codes, and what a person reads when something is wrong. Nothing here needs the lab.
+
+#![expect(clippy::unwrap_used, reason = "a test may end the program")]
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs the program with an empty environment but for `PATH`.
+#[expect(clippy::disallowed_methods, reason = "the one program that these tests run")]
+fn scenarios(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_scenarios"))
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .args(arguments)
+        .output()
+        .unwrap();
+    (
+        status.code(),
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    )
+}
+
+/// A directory of cases with one file in it.
+fn cases(text: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("net/NET-99-broken");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("case.toml"), text).unwrap();
+    directory
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_broken_case_file_is_usage_and_every_fault_is_told_at_once() {
+    let broken = cases(
+        "id = \"NET-98\"\nname = \"broken\"\ntitle = \"\"\ndoc = \"\"\n[[step]]\nin = \"nobody.build\"\ndo = \"fly\"\n[expect]\nproxy = [\"MAYBE\"]\n[hole]\nweak = [\"no-such\"]\n",
+    );
+    let (code, stdout, stderr) = scenarios(&["run", "--cases", text(broken.path())]);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    for part in [
+        "case.toml:2: name",
+        "case.toml:7: step[0].do",
+        "case.toml:9: expect.proxy[0]",
+        "case.toml:11: hole.weak[0]",
+    ] {
+        assert!(stderr.contains(part), "no fault at {part}\n{stderr}");
+    }
+}
+
+#[test]
+fn a_filter_that_matches_nothing_is_told_apart() {
+    for command in ["run", "controls", "list"] {
+        let (code, _, stderr) = scenarios(&[command, "NO-SUCH"]);
+        assert_eq!(code, Some(4), "{command}: {stderr}");
+        assert!(stderr.contains("no scenario matches"), "{stderr}");
+    }
+    assert_eq!(scenarios(&["explain", "NO-99"]).0, Some(4));
+}
+
+#[test]
+fn a_wrong_command_line_is_usage() {
+    for arguments in [
+        &["run", "--defence", "prayer"][..],
+        &["run", "--shard", "3/2"],
+        &["fly"],
+        &[],
+    ] {
+        let (code, stdout, stderr) = scenarios(arguments);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}: {stderr}");
+    }
+    assert_eq!(scenarios(&["--help"]).0, Some(0));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the program is run as another user")]
+fn who_may_not_run_the_lab_is_told_what_to_do() {
+    // A copy that everybody may read: the build directory may be root's own.
+    let directory = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .unwrap();
+    let program = directory.path().join("scenarios");
+    std::fs::copy(env!("CARGO_BIN_EXE_scenarios"), &program).unwrap();
+    let cases = directory.path().join("cases");
+    copy_case(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases"), &cases);
+    for command in [&["doctor"][..], &["run", "NET-01"], &["controls", "NET-01"]] {
+        let mut run = if is_root() {
+            let mut run = Command::new("setpriv");
+            run.args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+                .arg(&program);
+            run
+        } else {
+            Command::new(&program)
+        };
+        let output = run
+            .args(command)
+            .arg("--cases")
+            .arg(&cases)
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), output.stdout.as_slice()),
+            (Some(3), &b""[..]),
+            "{command:?}: {stderr}"
+        );
+        assert!(stderr.contains("root (remedy: run as root (sudo -E))"), "{stderr}");
+        assert!(stderr.contains("cargo build --workspace --bins"), "{stderr}");
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// One case is enough to get as far as the machine.
+fn copy_case(from: &Path, to: &Path) {
+    let case = "net/NET-01-imdsv1-from-every-container";
+    std::fs::create_dir_all(to.join(case)).unwrap();
+    std::fs::copy(from.join(case).join("case.toml"), to.join(case).join("case.toml")).unwrap();
+}
+
+#[test]
+fn the_list_is_machine_readable_and_names_every_case() {
+    let (code, stdout, _) = scenarios(&["list", "--format", "json"]);
+    assert_eq!(code, Some(0));
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&stdout).unwrap();
+    assert!(rows.len() >= 42);
+    assert!(
+        rows.iter()
+            .all(|row| row["expect"]["proxy"].is_string() && row["title"].is_string())
+    );
+    let plain = scenarios(&["list"]).1;
+    assert_eq!(plain.lines().count(), rows.len());
+}
+
+#[test]
+fn an_explanation_fits_a_terminal_and_says_what_stops_it() {
+    let (code, stdout, _) = scenarios(&["explain", "role-02"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.starts_with("ROLE-02"));
+    assert!(
+        stdout.contains("What stops it") && stdout.contains("weak-proxy --hole first-env-wins"),
+        "{stdout}"
+    );
+}
