@@ -105,14 +105,21 @@ pub async fn run(config: &Config, announce: impl Fn(&str)) -> Result<(), RunErro
     raise_file_limit();
     let clock = ambient::clock();
     let metrics = Metrics::new();
-    let mut listeners = Listener::bind(config.listen.port)?;
+    // The rules come before everything that can fail: a port that is taken or an engine that is down must not leave the endpoint open
+    // (NET-13). Only where any free port will do must the port be found first.
+    let mut listeners = match NonZeroU16::new(config.listen.port) {
+        Some(port) => {
+            close_endpoint(config, Plan::new(port), &metrics, &stop).await?;
+            Listener::bind(port.get())?
+        }
+        None => {
+            let listeners = Listener::bind(0)?;
+            close_endpoint(config, plan_for(&listeners)?, &metrics, &stop).await?;
+            listeners
+        }
+    };
     let engine = Engine::connect(&config.engine.socket).await?;
     let attestor = KernelAttestor::start(engine.clone(), &ENDPOINTS, stop.clone()).await?;
-    if config.firewall.manage {
-        let plan = plan_for(&listeners)?;
-        raise_firewall(plan).await?;
-        tokio::spawn(keep_firewall(plan, Arc::clone(&metrics), stop.clone()));
-    }
     if config.attestation.self_test {
         prove(&engine, &attestor, &mut listeners).await?;
     }
@@ -170,6 +177,20 @@ fn plan_for(listeners: &[Listener]) -> Result<Plan, RunError> {
         .map_err(RunError::system("read the listening address"))?;
     let port = NonZeroU16::new(address.port()).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable));
     port.map(Plan::new).map_err(RunError::system("read the listening port"))
+}
+
+/// Puts the rules in place and looks after them from then on, if that is ours to do.
+async fn close_endpoint(
+    config: &Config,
+    plan: Plan,
+    metrics: &Arc<Metrics>,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    if config.firewall.manage {
+        raise_firewall(plan).await?;
+        tokio::spawn(keep_firewall(plan, Arc::clone(metrics), stop.clone()));
+    }
+    Ok(())
 }
 
 async fn raise_firewall(plan: Plan) -> Result<(), RunError> {

@@ -82,6 +82,24 @@ struct Slot {
     used: Instant,
 }
 
+impl Slot {
+    /// Drops what has expired.
+    fn tidy(&mut self, now: SystemTime, instant: Instant) {
+        self.issued = self.issued.take().filter(|issued| issued.expires() > now);
+        self.failed = self.failed.filter(|(_, until)| *until > instant);
+    }
+}
+
+/// What a slot is good for.
+enum Weight {
+    /// These; and new ones should be asked for, if it `is_due`.
+    Serve { issued: Arc<Issued>, is_due: bool },
+    /// A failure that is remembered.
+    Refuse(Failure),
+    /// Nothing: STS has to be asked.
+    Ask,
+}
+
 enum Look {
     Serve(Arc<Issued>),
     Refuse(Failure),
@@ -140,6 +158,47 @@ impl<S: AssumeRole> Cache<S> {
         }
     }
 
+    /// What can be given without waiting; None if STS has to be asked first. It never causes a call of STS for a caller who waits.
+    #[must_use]
+    pub fn ready(&self, key: &Arc<Key>) -> Option<Outcome> {
+        let now = self.0.clock.now();
+        let instant = Instant::now();
+        let mut slots = self.slots();
+        let slot = slots.get_mut(key)?;
+        slot.tidy(now, instant);
+        match self.weigh(key, slot, now) {
+            Weight::Serve { issued, is_due } => {
+                slot.used = instant;
+                if is_due && slot.flight.is_none() {
+                    slot.flight = Some(self.launch(key));
+                }
+                self.0.observer.observe(CacheEvent::Hit);
+                Some(Ok(issued))
+            }
+            Weight::Refuse(failure) => Some(Err(failure)),
+            Weight::Ask => None,
+        }
+    }
+
+    fn weigh(&self, key: &Key, slot: &Slot, now: SystemTime) -> Weight {
+        let age = slot
+            .issued
+            .as_ref()
+            .map_or(Age::Late, |issued| self.age(key, issued, now));
+        match (age, &slot.issued, slot.failed) {
+            (Age::Fresh, Some(issued), _) | (Age::Ahead | Age::Late, Some(issued), Some(_)) => Weight::Serve {
+                issued: Arc::clone(issued),
+                is_due: false,
+            },
+            (Age::Ahead, Some(issued), None) => Weight::Serve {
+                issued: Arc::clone(issued),
+                is_due: true,
+            },
+            (_, None, Some((failure, _))) => Weight::Refuse(failure),
+            (Age::Late, _, None) | (_, None, None) => Weight::Ask,
+        }
+    }
+
     fn look(&self, key: &Arc<Key>) -> Look {
         let now = self.0.clock.now();
         let instant = Instant::now();
@@ -162,25 +221,16 @@ impl<S: AssumeRole> Cache<S> {
             return Look::Refuse(Failure::Full);
         };
         slot.used = instant;
-        slot.issued = slot.issued.take().filter(|issued| issued.expires() > now);
-        slot.failed = slot.failed.filter(|(_, until)| *until > instant);
-        let age = slot
-            .issued
-            .as_ref()
-            .map_or(Age::Late, |issued| self.age(key, issued, now));
-        match (age, &slot.issued, slot.failed) {
-            (Age::Fresh, Some(issued), _) | (Age::Ahead | Age::Late, Some(issued), Some(_)) => {
-                Look::Serve(Arc::clone(issued))
-            }
-            (Age::Ahead, Some(issued), None) => {
-                let issued = Arc::clone(issued);
-                if slot.flight.is_none() {
+        slot.tidy(now, instant);
+        match self.weigh(key, slot, now) {
+            Weight::Serve { issued, is_due } => {
+                if is_due && slot.flight.is_none() {
                     slot.flight = Some(self.launch(key));
                 }
                 Look::Serve(issued)
             }
-            (_, None, Some((failure, _))) => Look::Refuse(failure),
-            (Age::Late, _, None) | (_, None, None) => {
+            Weight::Refuse(failure) => Look::Refuse(failure),
+            Weight::Ask => {
                 let flight = slot.flight.get_or_insert_with(|| self.launch(key)).clone();
                 Look::Wait {
                     flight,

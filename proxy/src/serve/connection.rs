@@ -12,7 +12,7 @@ use super::listener::Wire;
 use super::{Caller, Service};
 use crate::answer::{Answer, Body, Manner, render};
 use crate::caller::{Attestor, Connection, Unattested};
-use crate::credentials::AssumeRole;
+use crate::credentials::{AssumeRole, Issued, Key};
 use crate::firewall::ENDPOINTS;
 use crate::policy::decide;
 use crate::refusal::Refusal;
@@ -172,10 +172,10 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
         };
         let mut answer = answer;
         let mut manner = manner;
-        // Immediately before a secret is written: still the same socket, of the same running container (rules A3, A4)?
-        if matches!(answer, Answer::Content { .. })
-            && let Err(unattested) = service.attestor.confirm(pin)
-        {
+        // Once for every request, and immediately before anything is written: still the same socket, of the same running container
+        // (rules A3, A4)? Nothing waits between here and the write. A confirmation before judging would say nothing that this one does
+        // not: judging is pure, and where STS has to be asked first, `answer` has confirmed before that as well.
+        if let Err(unattested) = service.attestor.confirm(pin) {
             answer = Answer::Refusal(Refusal::Unattested(unattested));
             manner.close = true;
         }
@@ -210,9 +210,6 @@ async fn answer<A: Attestor, S: AssumeRole>(
     pin: &A::Pin,
     request: &Request<'_>,
 ) -> Answer {
-    if let Err(unattested) = service.attestor.confirm(pin) {
-        return Answer::Refusal(Refusal::Unattested(unattested));
-    }
     let now = service.clock.now();
     let step = judge(
         &service.terms,
@@ -224,7 +221,7 @@ async fn answer<A: Attestor, S: AssumeRole>(
     );
     match (step, &caller.key) {
         (Step::Answer(answer), _) => answer,
-        (Step::Credentials { ttl }, Some(key)) => match service.credentials.get(key).await {
+        (Step::Credentials { ttl }, Some(key)) => match obtain(service, key, pin).await {
             Ok(issued) => {
                 let modified = issued.issued();
                 Answer::Content {
@@ -233,11 +230,24 @@ async fn answer<A: Attestor, S: AssumeRole>(
                     modified,
                 }
             }
-            Err(failure) => Answer::Refusal(Refusal::Credentials(failure)),
+            Err(refusal) => Answer::Refusal(refusal),
         },
         // No grant, no key; `judge` has refused before.
         (Step::Credentials { .. }, None) => Answer::Refusal(Refusal::UnknownPath),
     }
+}
+
+/// Gets the credentials of a key. Nobody who is not confirmed at that moment causes a call of STS.
+async fn obtain<A: Attestor, S: AssumeRole>(
+    service: &Service<A, S>,
+    key: &Arc<Key>,
+    pin: &A::Pin,
+) -> Result<Arc<Issued>, Refusal> {
+    if let Some(ready) = service.credentials.ready(key) {
+        return ready.map_err(Refusal::Credentials);
+    }
+    service.attestor.confirm(pin).map_err(Refusal::Unattested)?;
+    service.credentials.get(key).await.map_err(Refusal::Credentials)
 }
 
 enum Read {
