@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::case::model::Case;
+use crate::case::model::{Case, Job};
 use crate::cast::{ACCOUNT, Cast, GITLAB, HOST_ROLE, REGION, role_arn, world_role};
 
 /// How the instance answers metadata requests.
@@ -82,8 +82,15 @@ pub fn world(cases: &[&Case], settings: &InstanceSettings) -> String {
     world.to_string()
 }
 
-/// The operator's configuration of the proxy: one rule for each `[[rule]]` of these cases.
-pub fn proxy_config(cases: &[&Case], engine_socket: &str, sts: &str, port: u16, metrics: &str) -> String {
+/// The operator's configuration of the proxy: one rule for each `[[rule]]` of these cases. `image_id` knows the id of a job's image.
+pub fn proxy_config(
+    cases: &[&Case],
+    image_id: impl Fn(&str, &Job) -> String,
+    engine_socket: &str,
+    sts: &str,
+    port: u16,
+    metrics: &str,
+) -> String {
     let mut rules = Vec::new();
     for case in cases {
         let cast = Cast::new(case);
@@ -104,6 +111,14 @@ pub fn proxy_config(cases: &[&Case], engine_socket: &str, sts: &str, port: u16, 
             if !rule.selectable.is_empty() {
                 let names: Vec<String> = rule.selectable.iter().map(|role| world_role(&case.id, role)).collect();
                 entry.insert("selectable".to_owned(), list(&names));
+            }
+            if !rule.refs.is_empty() {
+                entry.insert("ref".to_owned(), list(&rule.refs));
+            }
+            let of = case.jobs.iter().filter(|job| rule.image_of.contains(&job.name));
+            let images: Vec<String> = of.map(|job| image_id(&case.id, job)).collect();
+            if !images.is_empty() {
+                entry.insert("image".to_owned(), list(&images));
             }
             if let Some(id) = &rule.external_id {
                 entry.insert("external_id".to_owned(), text(id));

@@ -27,6 +27,19 @@ pub fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<Stri
     Ok(expanded)
 }
 
+/// The text of `${repeat:TEXT:N}`: what a case could not write out. `None` unless it says how often, or if it comes to more than a probe sends.
+pub fn repeat(argument: &str) -> Option<String> {
+    let (text, times) = argument.rsplit_once(':')?;
+    let times = times
+        .parse::<usize>()
+        .ok()
+        .filter(|times| times.saturating_mul(text.len()) <= REPEATED_MAX)?;
+    Some(text.repeat(times))
+}
+
+/// Twice what any parser here takes, and little enough for a probe's line.
+const REPEATED_MAX: usize = 2 * 1024 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,10 +55,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_text_is_repeated_as_often_as_it_says() {
+        assert_eq!(repeat("ab:3").unwrap(), "ababab");
+        assert_eq!(repeat("a: b:2").unwrap(), "a: ba: b");
+        assert_eq!(repeat("a"), None);
+        assert_eq!(repeat("a:x"), None);
+        assert_eq!(repeat("ab:99999999999"), None);
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in ".{0,60}") {
             let _ = expand(&text, |_| None);
+            let _ = repeat(&text);
         }
     }
 }

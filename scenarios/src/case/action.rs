@@ -15,6 +15,8 @@ pub(super) enum Place {
     ContainerOrJob,
     /// By the lab.
     Lab,
+    /// By a process on the instance.
+    Host,
 }
 
 impl Place {
@@ -25,6 +27,7 @@ impl Place {
             Self::Job => "a job",
             Self::ContainerOrJob => "a job or one of its containers",
             Self::Lab => "`lab`",
+            Self::Host => "`host`",
         }
     }
 }
@@ -40,7 +43,7 @@ pub(super) struct Keys {
 }
 
 pub(super) fn keys(action: Action) -> Keys {
-    use Place::{Anywhere, Container, ContainerOrJob, Job, Lab};
+    use Place::{Anywhere, Container, ContainerOrJob, Host, Job, Lab};
     let judged = |place, needs, takes| Keys {
         place,
         needs,
@@ -54,29 +57,37 @@ pub(super) fn keys(action: Action) -> Keys {
         judged: false,
     };
     match action {
-        Action::Imds => judged(Anywhere, &["version"], &["host", "role", "save"]),
+        Action::Imds => judged(Anywhere, &["version"], &["host", "role", "save", "newer_than"]),
         Action::Get => judged(
             Anywhere,
             &["path"],
             &["host", "method", "token", "headers", "bind", "save"],
         ),
         Action::Token => judged(Anywhere, &[], &["host", "headers", "save"]),
-        Action::Raw => judged(Anywhere, &["to", "send"], &["bind", "save"]),
-        Action::Sdk => judged(Container, &[], &["save"]),
+        Action::Raw => judged(Anywhere, &["to", "send"], &["bind", "read_ms", "save"]),
+        Action::Sdk => judged(Container, &[], &["assume"]),
         Action::Reach => judged(Anywhere, &[], &["host"]),
         Action::Open => done(Anywhere, &["name", "to"], &["bind"]),
         Action::Send => done(Anywhere, &["name", "send"], &[]),
-        Action::Receive => judged(Anywhere, &["name"], &["save"]),
+        Action::Receive => judged(Anywhere, &["name"], &["read_ms", "save"]),
         Action::Close => done(Anywhere, &["name"], &[]),
         Action::Listen => done(Anywhere, &["name", "at"], &["send"]),
         Action::Accepted => judged(Anywhere, &["name", "at_most"], &[]),
         Action::Ip => done(Container, &["args"], &[]),
         Action::Launch => done(Job, &[], &[]),
         Action::Remove => done(ContainerOrJob, &[], &[]),
-        Action::Kill | Action::Start => done(Container, &[], &[]),
-        Action::Connect | Action::Disconnect => done(Container, &["network"], &[]),
-        Action::Proxy => done(Lab, &["signal"], &[]),
-        Action::Fault => done(Lab, &["effect"], &["match", "service"]),
-        Action::Hold | Action::Release | Action::Expired => done(Lab, &["name"], &[]),
+        Action::Kill | Action::Start | Action::Restart | Action::Pause | Action::Unpause | Action::Exec => {
+            done(Container, &[], &[])
+        }
+        Action::Rename | Action::Nest => done(Container, &["name"], &[]),
+        Action::Knock => judged(Container, &["to", "protocol"], &[]),
+        Action::Run => done(Host, &["program", "args"], &[]),
+        Action::Connect => done(Container, &["network"], &["address"]),
+        Action::Disconnect => done(Container, &["network"], &[]),
+        Action::Proxy | Action::Rules | Action::Engine => done(Lab, &["signal"], &[]),
+        Action::Fault => done(Lab, &["effect"], &["match", "service", "times"]),
+        Action::Hold | Action::Release => done(Lab, &["name"], &[]),
+        Action::Expired => done(Lab, &["name"], &["early_seconds"]),
+        Action::Rush => judged(Lab, &["places", "times"], &["version"]),
     }
 }

@@ -8,36 +8,8 @@ use super::document::{Document, suggestion};
 use super::model::{Case, Defence, Job, Step};
 use super::placeholder::Scope;
 use super::step;
+use super::switches::SWITCHES;
 use crate::verdict::{Expected, Verdict};
-
-/// The planted holes of weak-proxy.
-pub const SWITCHES: &[&str] = &[
-    "env-over-policy",
-    "first-env-wins",
-    "last-env-wins",
-    "default-role",
-    "any-kind",
-    "image-env",
-    "role-from-label",
-    "role-in-path",
-    "single-segment-role-route",
-    "client-side-path-normalisation",
-    "catch-all-passthrough",
-    "follow-absolute-form",
-    "get-only-interception",
-    "forward-token-route",
-    "token-optional",
-    "unbound-tokens",
-    "address-only",
-    "accept-listen-socket",
-    "attest-once-per-connection",
-    "cached-address-lookup",
-    "cache-by-arn",
-    "serve-expired",
-    "docker0-only-rules",
-    "ipv4-only-rules",
-    "rules-removed-on-exit",
-];
 
 /// The markers of the base world; each role of a case has `role:<name in the world>` besides.
 pub const CANARIES: &[&str] = &[
@@ -233,6 +205,20 @@ fn rules(case: &Case, document: &mut Document) {
                 suggestion(role, &roles),
             );
         }
+        for (place, job) in rule.image_of.iter().enumerate() {
+            let field = format!("{field}.image_of[{place}]");
+            match case.jobs.iter().find(|known| known.name == *job) {
+                None => document.add(&field, format!("no job `{job}`"), suggestion(job, &job_names(case))),
+                Some(known) => {
+                    let mut texts = known.image.env.values().chain(known.image.labels.values());
+                    if !known.variants.is_empty() || texts.any(|text| text.contains("${")) {
+                        let remedy =
+                            "write the image out, without placeholders and variants: the rule needs its id beforehand";
+                        document.add(&field, format!("the image of `{job}` is not known by then"), remedy);
+                    }
+                }
+            }
+        }
         for (place, role) in rule
             .selectable
             .iter()
@@ -400,6 +386,7 @@ fn placeholders(case: &Case, document: &mut Document) {
             .split_once(']')
             .and_then(|(digits, _)| digits.parse::<usize>().ok())
             .unwrap_or(0);
+        let variant = list == "job" && case.jobs.get(index).is_some_and(|job| !job.variants.is_empty());
         let (saved, each) = if list == "step" {
             let names = case.steps.iter().take(index).filter_map(|step| step.save.clone());
             // A value that is saved under one defence only is not there under the others.
@@ -415,6 +402,7 @@ fn placeholders(case: &Case, document: &mut Document) {
             case,
             saved: &saved,
             each,
+            variant,
         };
         faults.extend(
             scope

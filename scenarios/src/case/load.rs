@@ -9,6 +9,7 @@ use super::check::check;
 use super::document::Document;
 use super::fault::{Fault, Faults};
 use super::model::Case;
+use super::variant::spread;
 
 /// Reads `FAMILY/ID-name/case.toml` below `dir`, by id. Every fault of every file is reported.
 pub fn load(dir: &Path) -> Result<Vec<Case>, Faults> {
@@ -70,7 +71,7 @@ pub(super) fn read(file: &str, family: &str, folder: &str, text: &str) -> Result
     }
     let mut faults = document.into_faults();
     match read {
-        Some(case) if faults.is_empty() => Ok(case),
+        Some(case) if faults.is_empty() => Ok(spread(case)),
         _ => {
             faults.sort();
             faults.dedup();

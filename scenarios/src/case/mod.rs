@@ -12,6 +12,7 @@ mod placeholder;
 mod schema;
 mod shape;
 mod step;
+mod variant;
 
 #[cfg(test)]
 mod tests;

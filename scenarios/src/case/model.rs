@@ -121,6 +121,12 @@ pub struct Rule {
     /// Passed to STS.
     #[serde(default)]
     pub external_id: Option<String>,
+    /// Git refs; any when empty.
+    #[serde(default, rename = "ref")]
+    pub refs: Vec<String>,
+    /// Jobs whose images, by id, are the only ones; any when empty.
+    #[serde(default)]
+    pub image_of: Vec<String>,
 }
 
 /// The `[runner]` table.
@@ -144,6 +150,9 @@ pub struct Network {
     /// With an IPv6 subnet.
     #[serde(default)]
     pub ipv6: bool,
+    /// Its IPv4 subnet; Docker's choice when absent. Fixed addresses need one.
+    #[serde(default)]
+    pub subnet: Option<String>,
 }
 
 /// What the pipeline's author gives to one job.
@@ -158,6 +167,12 @@ pub struct Job {
     /// In payload order, duplicates kept.
     #[serde(default)]
     pub variables: Vec<Variable>,
+    /// Results of `secrets:`, which come after everything else.
+    #[serde(default)]
+    pub secrets: Vec<Variable>,
+    /// The Git ref the pipeline is for; `main` when absent.
+    #[serde(default, rename = "ref")]
+    pub git_ref: Option<String>,
     /// `services:`.
     #[serde(default)]
     pub services: Vec<Service>,
@@ -173,12 +188,30 @@ pub struct Job {
     /// Starts at a `launch` step instead of at the beginning.
     #[serde(default)]
     pub later: bool,
+    /// A fixed address for the build container, on a network with a subnet.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// Shares the network namespace of that container, as `network_mode = "container:…"` does.
+    #[serde(default)]
+    pub shares: Option<String>,
+    /// `timeout:` of the job in seconds; an hour when absent.
+    #[serde(default)]
+    pub timeout: Option<u64>,
+    /// The job once for each, with `${variant}` put in; the second and further ones only against the proxy, since nothing else reads what a job is made of.
+    #[serde(default)]
+    pub variants: Vec<String>,
+    /// Launched only under these defences; under all when empty. Not written in a case: variants are spread into jobs.
+    #[serde(skip)]
+    pub only: Vec<Defence>,
 }
 
 /// An image of the author's.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
+    /// Its name in the engine; one of the scenario's own when absent.
+    #[serde(default)]
+    pub name: Option<String>,
     /// `ENV`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -195,6 +228,12 @@ pub struct Variable {
     pub key: String,
     /// Its value.
     pub value: String,
+    /// `expand: false`.
+    #[serde(default)]
+    pub raw: bool,
+    /// Of type file: the environment holds a path.
+    #[serde(default)]
+    pub file: bool,
 }
 
 /// A service of the job.
@@ -251,6 +290,18 @@ pub struct Step {
     pub send: Option<String>,
     /// `raw`, `open`: address and port.
     pub to: Option<String>,
+    /// `raw`, `receive`: how long to read, in milliseconds; 3000 when absent.
+    pub read_ms: Option<u64>,
+    /// `imds`: credentials that live no longer than those saved under this name are not what was asked for.
+    pub newer_than: Option<String>,
+    /// `sdk`: a role to assume with the credentials found.
+    pub assume: Option<String>,
+    /// `rush`: containers that ask at the same time.
+    pub places: Vec<String>,
+    /// `rush`: how often each asks. `fault`: how many requests meet it; all when absent.
+    pub times: Option<u64>,
+    /// `expired`: stop that many seconds earlier.
+    pub early_seconds: Option<u64>,
     /// `get`, `raw`, `open`: source address, or address and port.
     pub bind: Option<String>,
     /// `open`, `send`, `receive`, `close`, `listen`, `accepted`: the connection's or listener's name. `hold`, `release`: the hold's.
@@ -263,7 +314,13 @@ pub struct Step {
     pub args: Vec<String>,
     /// `connect`, `disconnect`: the network.
     pub network: Option<String>,
-    /// `proxy`: `stop`, `kill`, `pause`, `resume`.
+    /// `connect`: a fixed address there.
+    pub address: Option<String>,
+    /// `run`: the program; `args` are its arguments.
+    pub program: Option<String>,
+    /// `knock`: `udp` or `icmp`.
+    pub protocol: Option<String>,
+    /// `proxy`, `engine`, `rules`: what happens to it.
     pub signal: Option<String>,
     /// `fault`: facts of the request it is for.
     #[serde(rename = "match")]
@@ -313,6 +370,26 @@ pub enum Action {
     Kill,
     /// Starts it again.
     Start,
+    /// Kills it and starts it again: the same id, another run.
+    Restart,
+    /// Freezes its processes; it keeps its address.
+    Pause,
+    /// Lets them go on.
+    Unpause,
+    /// Gives it another name.
+    Rename,
+    /// Another process in it, as a web terminal starts one; the steps that follow speak from there.
+    Exec,
+    /// Moves its first process into a control group below its own that is named after another container.
+    Nest,
+    /// One datagram: does it reach the address?
+    Knock,
+    /// A program of the host that changes rules or routes.
+    Run,
+    /// The rules of the defence are removed or applied.
+    Rules,
+    /// What happens to the engine.
+    Engine,
     /// Joins a network.
     Connect,
     /// Leaves a network.
@@ -327,6 +404,8 @@ pub enum Action {
     Release,
     /// Waits until the credentials saved under `name` have expired.
     Expired,
+    /// Several containers go through the client's whole flow at the same time, again and again.
+    Rush,
 }
 
 impl Action {
@@ -334,7 +413,15 @@ impl Action {
     pub const fn is_attempt(self) -> bool {
         matches!(
             self,
-            Self::Imds | Self::Get | Self::Token | Self::Raw | Self::Sdk | Self::Receive | Self::Accepted
+            Self::Imds
+                | Self::Get
+                | Self::Token
+                | Self::Raw
+                | Self::Sdk
+                | Self::Receive
+                | Self::Accepted
+                | Self::Knock
+                | Self::Rush
         )
     }
 }

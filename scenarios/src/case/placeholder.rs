@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::document::suggestion;
 use super::model::Case;
+use crate::expand::repeat;
 
 /// Facts of a container that a placeholder may name.
-const FACTS: &[&str] = &["ip", "ip6", "mac", "gateway"];
+const FACTS: &[&str] = &["ip", "ip6", "mac", "gateway", "name"];
 
 /// A placeholder that means nothing.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(super) struct Scope<'c> {
     pub(super) saved: &'c BTreeSet<String>,
     /// Whether the step runs once for each of several values.
     pub(super) each: bool,
+    /// Whether the job is launched once for each of several values.
+    pub(super) variant: bool,
 }
 
 impl Scope<'_> {
@@ -60,10 +63,22 @@ impl Scope<'_> {
         let jobs: Vec<&str> = self.case.jobs.iter().map(|job| job.name.as_str()).collect();
         let networks: Vec<&str> = self.case.networks.iter().map(|network| network.name.as_str()).collect();
         let saved: Vec<&str> = self.saved.iter().map(String::as_str).collect();
+        if let Some(argument) = inner.strip_prefix("repeat:") {
+            let unreadable = || {
+                let remedy = "write ${repeat:TEXT:N}, two million bytes at most".to_owned();
+                (format!("`${{{inner}}}` does not say how often"), remedy)
+            };
+            return repeat(argument).map(drop).ok_or_else(unreadable);
+        }
         let words: Vec<&str> = inner.split('.').collect();
         match words.as_slice() {
-            ["host", "role" | "arn"] | ["runner", "id"] | ["sts"] | ["proxy", "port"] => Ok(()),
+            ["host", "role" | "arn"] | ["runner", "id"] | ["sts"] | ["proxy", "port"] | ["dollar"] => Ok(()),
             ["each"] if self.each => Ok(()),
+            ["variant"] if self.variant => Ok(()),
+            ["variant"] => Err((
+                "`${variant}` in a job without `variants`".to_owned(),
+                "add `variants` to the job".to_owned(),
+            )),
             ["each"] => Err((
                 "`${each}` in a step without `each`".to_owned(),
                 "add `each` to the step".to_owned(),
@@ -85,7 +100,7 @@ impl Scope<'_> {
             _ => Err((
                 format!("unknown placeholder `${{{inner}}}`"),
                 "known are role.X, arn.X, host.role, host.arn, saved.X, each, network.X, project.J, job.J, runner.id, \
-                 J.build.ip (ip6, mac, gateway), sts, proxy.port"
+                 J.build.ip (ip6, mac, gateway, name), sts, proxy.port, dollar, repeat:TEXT:N, variant"
                     .to_owned(),
             )),
         }

@@ -63,7 +63,11 @@ const fn table(keys: &'static [Key]) -> Shape {
 pub(super) const DEFENCES: &[&str] = &["none", "firewall", "proxy"];
 pub(super) const CONTROLS: &[&str] = &["sanctioned", "twin", "reach", "sanctioned-before"];
 pub(super) const KINDS: &[&str] = &["build", "predefined", "service", "wait"];
-pub(super) const SIGNALS: &[&str] = &["stop", "kill", "pause", "resume"];
+pub(super) const SIGNALS: &[&str] = &[
+    "stop", "kill", "pause", "resume", "start", "try", "restart", "remove", "apply",
+];
+/// What a `run` step may run on the instance: nothing that reaches beyond its network namespace.
+pub(super) const HOST_PROGRAMS: &[&str] = &["ip", "iptables", "ip6tables", "iptables-legacy", "nft"];
 pub(super) const ACTIONS: &[&str] = &[
     "imds",
     "get",
@@ -82,6 +86,16 @@ pub(super) const ACTIONS: &[&str] = &[
     "remove",
     "kill",
     "start",
+    "restart",
+    "pause",
+    "unpause",
+    "rename",
+    "exec",
+    "nest",
+    "knock",
+    "run",
+    "rules",
+    "engine",
     "connect",
     "disconnect",
     "proxy",
@@ -89,6 +103,7 @@ pub(super) const ACTIONS: &[&str] = &[
     "hold",
     "release",
     "expired",
+    "rush",
 ];
 
 const TEXTS: Kind = Kind::List(&Kind::Text);
@@ -166,6 +181,12 @@ static RULE: Shape = table(&[
     optional("role", Kind::Text, "the sanctioned role's short name"),
     optional("selectable", TEXTS, "short names that IAM_ROLE may select"),
     optional("external_id", Kind::Text, "passed to STS"),
+    optional("ref", TEXTS, "Git refs; any when absent"),
+    optional(
+        "image_of",
+        TEXTS,
+        "jobs whose images, by id, are the only ones; any when absent",
+    ),
 ]);
 
 static RUNNER: Shape = table(&[optional(
@@ -182,12 +203,20 @@ static NETWORK: Shape = table(&[
         "com.docker.network.bridge.name; Docker's choice when absent",
     ),
     optional("ipv6", Kind::Flag, "with an IPv6 subnet"),
+    optional("subnet", Kind::Text, "its IPv4 subnet; fixed addresses need one"),
 ]);
 
 static JOB: Shape = table(&[
     needed("name", Kind::Text, "the case's own short name, one lower-case word"),
     optional("image", Kind::Table(&IMAGE), "the image the author built"),
     optional("variables", VARIABLES, "in payload order, duplicates kept"),
+    optional("secrets", VARIABLES, "results of secrets:, after everything else"),
+    optional("ref", Kind::Text, "the Git ref the pipeline is for; default main"),
+    optional(
+        "variants",
+        TEXTS,
+        "the job once for each, with ${variant} put in; all but the first only against the proxy",
+    ),
     optional("services", Kind::List(&Kind::Table(&SERVICE)), "services of the job"),
     optional(
         "native_steps",
@@ -201,9 +230,17 @@ static JOB: Shape = table(&[
         Kind::Flag,
         "starts at a launch step instead of at the beginning",
     ),
+    optional("address", Kind::Text, "a fixed address for the build container"),
+    optional("shares", Kind::Text, "shares the network namespace of that container"),
+    optional("timeout", Kind::Count(1, 86_400), "timeout of the job in seconds"),
 ]);
 
 static IMAGE: Shape = table(&[
+    optional(
+        "name",
+        Kind::Text,
+        "its name in the engine; the scenario's own when absent",
+    ),
     optional("env", Kind::Named(&Kind::Text), "ENV"),
     optional("labels", Kind::Named(&Kind::Text), "LABEL"),
 ]);
@@ -211,6 +248,8 @@ static IMAGE: Shape = table(&[
 static VARIABLE: Shape = table(&[
     needed("key", Kind::Text, "its key"),
     needed("value", Kind::Text, "its value; may be empty"),
+    optional("raw", Kind::Flag, "not expanded"),
+    optional("file", Kind::Flag, "of type file: the environment holds a path"),
 ]);
 
 static SERVICE: Shape = table(&[
@@ -251,6 +290,20 @@ static STEP: Shape = table(&[
     optional("to", Kind::Text, "address and port"),
     optional("bind", Kind::Text, "source address, or address and port"),
     optional(
+        "read_ms",
+        Kind::Count(1, 30_000),
+        "how long to read, in milliseconds; default 3000",
+    ),
+    optional("newer_than", Kind::Text, "saved credentials that these must outlive"),
+    optional("assume", Kind::Text, "a role to assume with the credentials found"),
+    optional("places", TEXTS, "containers that ask at the same time"),
+    optional(
+        "times",
+        Kind::Count(1, 1000),
+        "how often each asks; for a fault, how many requests meet it",
+    ),
+    optional("early_seconds", Kind::Count(1, 60), "stop that many seconds earlier"),
+    optional(
         "name",
         Kind::Text,
         "the connection's, listener's, hold's or saved credentials' name",
@@ -261,9 +314,16 @@ static STEP: Shape = table(&[
         Kind::Count(0, 1_000_000),
         "more connections than that are unexpected",
     ),
-    optional("args", TEXTS, "arguments of ip(8)"),
+    optional("args", TEXTS, "arguments of ip(8), or of the program"),
     optional("network", Kind::Text, "the network's short name"),
-    optional("signal", Kind::Word(SIGNALS), "what happens to the proxy"),
+    optional("address", Kind::Text, "a fixed address on that network"),
+    optional("program", Kind::Word(HOST_PROGRAMS), "what the host runs"),
+    optional("protocol", Kind::Word(&["udp", "icmp"]), "what kind of datagram"),
+    optional(
+        "signal",
+        Kind::Word(SIGNALS),
+        "what happens to the proxy, the engine or the rules",
+    ),
     optional(
         "match",
         Kind::Named(&Kind::Text),

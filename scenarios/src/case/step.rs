@@ -51,6 +51,7 @@ fn place(case: &Case, step: &Step, known: &Keys, field: &str, document: &mut Doc
         Place::Job => is_job,
         Place::ContainerOrJob => is_container || is_job,
         Place::Lab => step.place == "lab",
+        Place::Host => step.place == "host",
     };
     if !fits && (is_container || is_job || elsewhere) {
         let remedy = format!("name {}", known.place.described());
@@ -142,6 +143,17 @@ fn alone(step: &Step, known: &Keys, field: &str, document: &mut Document) {
         let remedy = "remove the expectation or add `attempt = true`";
         document.add(&format!("{field}.expect"), "the step is no attempt".to_owned(), remedy);
     }
+    if let Some(signal) = step.signal.as_deref()
+        && known.needs.contains(&"signal")
+        && !signals(step.action).contains(&signal)
+    {
+        let remedy = format!("write one of {}", signals(step.action).join(", "));
+        document.add(
+            &format!("{field}.signal"),
+            format!("`{signal}` is not done to that"),
+            remedy,
+        );
+    }
     if let Some(error) = step.send.as_deref().and_then(|text| unescape(text).err()) {
         document.add(
             &format!("{field}.send"),
@@ -169,12 +181,24 @@ fn alone(step: &Step, known: &Keys, field: &str, document: &mut Document) {
     }
 }
 
+/// What can be done to the proxy, to the engine and to the rules.
+const fn signals(action: Action) -> &'static [&'static str] {
+    match action {
+        Action::Engine => &["restart"],
+        Action::Rules => &["remove", "apply"],
+        _ => &["stop", "kill", "pause", "resume", "start", "try"],
+    }
+}
+
 /// Others share the instance unless the case says otherwise.
 fn disturbing(case: &Case, step: &Step, field: &str, document: &mut Document) {
     if case.exclusive {
         return;
     }
-    if step.action == Action::Proxy {
+    if matches!(
+        step.action,
+        Action::Proxy | Action::Rules | Action::Engine | Action::Run
+    ) {
         document.add(
             field,
             "every scenario on the instance would feel this".to_owned(),
@@ -199,6 +223,30 @@ fn references(case: &Case, index: usize, step: &Step, field: &str, document: &mu
             &format!("{field}.network"),
             format!("no network `{network}`"),
             suggestion(network, &names),
+        );
+    }
+    let places = containers(case);
+    for (at, _) in step
+        .places
+        .iter()
+        .enumerate()
+        .filter(|(_, place)| !places.contains(*place))
+    {
+        let names: Vec<&str> = places.iter().map(String::as_str).collect();
+        let name = step.places.get(at).map_or("", String::as_str);
+        document.add(
+            &format!("{field}.places[{at}]"),
+            format!("no container `{name}`"),
+            suggestion(name, &names),
+        );
+    }
+    if let Some(name) = &step.newer_than
+        && !happened(case, index, |earlier| earlier.save.as_ref() == Some(name))
+    {
+        document.add(
+            &format!("{field}.newer_than"),
+            format!("no saved credentials `{name}` by then"),
+            "add `save` to a step before this one, for the same defences",
         );
     }
     let Some(name) = &step.name else { return };
@@ -242,8 +290,19 @@ fn references(case: &Case, index: usize, step: &Step, field: &str, document: &mu
         | Action::Start
         | Action::Connect
         | Action::Disconnect
+        | Action::Restart
+        | Action::Pause
+        | Action::Unpause
+        | Action::Rename
+        | Action::Exec
+        | Action::Knock
+        | Action::Run
+        | Action::Rules
+        | Action::Engine
         | Action::Proxy
+        | Action::Rush
         | Action::Fault => return,
+        Action::Nest => ("container", "a job", containers(case).iter().any(|known| known == name)),
     };
     if !is_there {
         let remedy = format!("add {remedy} before this one, for the same defences");

@@ -95,6 +95,11 @@ impl Images {
         Ok(id)
     }
 
+    /// The id that an image has, loaded or not.
+    pub fn id(&self, image: &JobImage) -> String {
+        image.id(&self.base)
+    }
+
     async fn has(&self, id: &str) -> bool {
         self.docker.inspect_image(id).await.is_ok()
     }

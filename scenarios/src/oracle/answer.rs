@@ -171,7 +171,7 @@ fn classify_success(answer: &Answer, view: &View) -> Verdict {
     if !view.host_role.is_empty() && text.split_whitespace().any(|word| word == view.host_role) {
         return Verdict::Leak("host-role-name".to_owned());
     }
-    if text.is_empty() || view.plain.contains(&text) || is_token(&text) {
+    if text.is_empty() || view.plain.contains(&text) || is_token(&text) || is_own_profile(&answer.body, view) {
         return Verdict::Same;
     }
     Verdict::Other(format!(
@@ -201,6 +201,17 @@ pub fn classify_credentials(credentials: &Credentials, view: &View) -> Verdict {
     } else {
         Verdict::Leak(format!("session:{}", provenance.session_name))
     }
+}
+
+/// `iam/info` of a role that the container is sanctioned for.
+fn is_own_profile(body: &[u8], view: &View) -> bool {
+    let document: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    document
+        .as_ref()
+        .and_then(|document| document.get("InstanceProfileArn"))
+        .and_then(serde_json::Value::as_str)
+        .and_then(|arn| arn.split_once(":instance-profile/"))
+        .is_some_and(|(_, name)| view.plain.contains(name))
 }
 
 /// An IMDSv2 token: 56 characters of URL-safe base64.
@@ -263,6 +274,18 @@ mod tests {
         assert_eq!(
             classified("ok", "HTTP/1.1 200 OK\r\n\r\nsomething", "eof"),
             "OTHER(status 200 with a body of 9 bytes)"
+        );
+    }
+
+    #[test]
+    fn the_own_profile_is_as_plain_as_the_own_role() {
+        let answer = |name: &str| {
+            format!("HTTP/1.1 200 OK\r\n\r\n{{\"InstanceProfileArn\" : \"arn:aws:iam::1:instance-profile/{name}\"}}")
+        };
+        assert_eq!(classified("ok", &answer("x-own"), "eof"), "SAME");
+        assert_eq!(
+            classified("ok", &answer("x-other"), "eof"),
+            "OTHER(status 200 with a body of 67 bytes)"
         );
     }
 

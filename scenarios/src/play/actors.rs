@@ -77,6 +77,10 @@ impl Facts {
                         .is_some_and(|address| !address.is_empty())
                 })
             });
+        let name = inspected
+            .name
+            .as_deref()
+            .map(|name| ("name", name.trim_start_matches('/').to_owned()));
         let values = endpoint.map(|endpoint| {
             [
                 ("ip", &endpoint.ip_address),
@@ -91,11 +95,11 @@ impl Facts {
                     .filter(|value| !value.is_empty())
                     .map(|value| (name, value))
             })
-            .collect()
+            .collect::<Vec<_>>()
         });
         Self {
             pid,
-            values: values.unwrap_or_default(),
+            values: values.unwrap_or_default().into_iter().chain(name).collect(),
         }
     }
 }
@@ -251,10 +255,19 @@ impl Actors {
     pub(super) async fn kill(&mut self, docker: &Docker, place: &str) -> Result<(), PlayError> {
         let actor = self.places.get_mut(place).ok_or_else(|| missing(place))?;
         actor.line = None;
+        actor.member.forget();
         docker
             .kill_container(&actor.member.id, None::<KillContainerOptions>)
             .await
             .map_err(|error| PlayError::lab(format!("killing {place}"), &error))
+    }
+
+    /// Nobody is spoken with any more: the engine has ended, and every container with it.
+    pub(super) fn silence(&mut self) {
+        for actor in self.places.values_mut() {
+            actor.line = None;
+            actor.member.forget();
+        }
     }
 
     /// Takes a container out of a network, or out of all of them.

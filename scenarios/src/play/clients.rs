@@ -6,7 +6,7 @@ use super::steps::{Got, success};
 use super::{Play, PlayError};
 use crate::case::model::Step;
 use crate::oracle::answer::{Answer, Credentials, Exchange, classify_credentials, foreign};
-use crate::probe::protocol::Sdk;
+use crate::probe::protocol::{Sdk, SdkAssumed};
 use crate::verdict::Verdict;
 
 impl Play<'_> {
@@ -18,12 +18,19 @@ impl Play<'_> {
         let exchanges = self
             .flow(&line, &step.place, &host, step.version.unwrap_or(2), role)
             .await?;
+        let view = self.view_at(&step.place);
+        let mut verdict = self.last_or_leak(&exchanges, &view);
+        if let Some(name) = &step.newer_than
+            && matches!(verdict, Verdict::Role(_))
+            && !self.outlives(&exchanges, name)
+        {
+            verdict = Verdict::Other(format!("credentials that live no longer than `{name}`"));
+        }
         if let Some(name) = &step.save {
             self.keep(name, &exchanges);
         }
-        let view = self.view_at(&step.place);
         Ok(Got {
-            verdict: Some(self.last_or_leak(&exchanges, &view)),
+            verdict: Some(verdict),
             exchanges,
             what: format!("IMDSv{} flow against {host}", step.version.unwrap_or(2)),
         })
@@ -73,6 +80,18 @@ impl Play<'_> {
         Ok(exchanges)
     }
 
+    /// Whether the last answer's credentials expire later than those saved.
+    fn outlives(&self, exchanges: &[Exchange], saved: &str) -> bool {
+        let last = exchanges.last().and_then(success);
+        let expiry = last
+            .and_then(|answer| Credentials::parse(&answer.body))
+            .and_then(|credentials| credentials.expiration.parse::<jiff::Timestamp>().ok());
+        match (expiry, self.expiry.get(saved)) {
+            (Some(expiry), Some(before)) => expiry > *before,
+            (Some(_) | None, None) | (None, Some(_)) => false,
+        }
+    }
+
     pub(super) async fn get(&mut self, step: &Step, each: Option<&str>) -> Result<Got, PlayError> {
         let host = self.host(step, each)?;
         let target = self.expand(step.path.as_deref().unwrap_or("/"), each)?;
@@ -119,10 +138,11 @@ impl Play<'_> {
             headers: &headers,
         }
         .bytes(&self.case.id);
-        exchanges.push(self.exchange(&line, &step.place, &host, bytes, bind).await?);
+        let exchange = self.exchange(&line, &step.place, &host, bytes, bind).await?;
         if let Some(name) = &step.save {
-            self.keep(name, &exchanges);
+            self.keep(name, std::slice::from_ref(&exchange));
         }
+        exchanges.push(exchange);
         let view = self.view_at(&step.place);
         Ok(Got {
             verdict: Some(self.last_or_leak(&exchanges, &view)),
@@ -168,7 +188,13 @@ impl Play<'_> {
             .escape_debug()
             .take(60)
             .collect::<String>();
-        let exchanges = vec![line.exchange(self.stage, &step.place, &to, bytes, bind).await?];
+        let exchanges = vec![
+            line.exchange(self.stage, &step.place, &to, bytes, bind, step.read_ms)
+                .await?,
+        ];
+        if let Some(name) = &step.save {
+            self.keep(name, &exchanges);
+        }
         let view = self.view_at(&step.place);
         Ok(Got {
             verdict: Some(self.last_or_leak(&exchanges, &view)),
@@ -177,25 +203,37 @@ impl Play<'_> {
         })
     }
 
-    pub(super) async fn sdk(&mut self, step: &Step) -> Result<Got, PlayError> {
+    pub(super) async fn sdk(&mut self, step: &Step, each: Option<&str>) -> Result<Got, PlayError> {
+        let assume = step.assume.as_ref().map(|role| self.expand(role, each)).transpose()?;
         let line = self.line_at(&step.place)?;
         let view = self.view_at(&step.place);
-        let what = "AWS SDK: default chain, then GetCallerIdentity".to_owned();
+        let what = match &assume {
+            None => "AWS SDK: default chain, then GetCallerIdentity".to_owned(),
+            Some(role) => format!("AWS SDK: default chain, then AssumeRole of {role}"),
+        };
         let mut exchange = Exchange {
             place: step.place.clone(),
             request: what.clone(),
             connect: "ok".to_owned(),
             ..Exchange::default()
         };
-        let verdict = match line.ask(self.stage, &step.place, Sdk {}).await? {
+        let verdict = match line.ask(self.stage, &step.place, Sdk { assume }).await? {
             Asked::Failure(failure) => {
                 exchange.received = failure.to_string().into_bytes();
                 Verdict::Unusable
             }
             Asked::Answer(answer) => {
                 let token = answer.credentials.session_token.unwrap_or_default();
-                exchange.received =
-                    format!("{}\n{}\n{token}", answer.identity.arn, answer.credentials.access_key_id).into_bytes();
+                let assumed = match &answer.assumed {
+                    None => "",
+                    Some(SdkAssumed::Token(token)) => token,
+                    Some(SdkAssumed::Refused(why)) => why,
+                };
+                exchange.received = format!(
+                    "{}\n{}\n{token}\n{assumed}",
+                    answer.identity.arn, answer.credentials.access_key_id
+                )
+                .into_bytes();
                 let credentials = Credentials {
                     access_key_id: answer.credentials.access_key_id,
                     provenance: fake_sts::provenance::decode(&token).ok(),
@@ -209,7 +247,13 @@ impl Play<'_> {
                     (None, Some(provenance)) if !confirms(&answer.identity.arn, &provenance.role_arn) => {
                         Verdict::Other(format!("STS knows the caller as {}", answer.identity.arn))
                     }
-                    (None, _) => classify_credentials(&credentials, &view),
+                    (None, _) => match (classify_credentials(&credentials, &view), &answer.assumed) {
+                        (verdict, None) => verdict,
+                        // The role itself was the container's own: what counts is what it led to.
+                        (Verdict::Role(_), Some(SdkAssumed::Refused(_))) => Verdict::Deny,
+                        (Verdict::Role(_), Some(SdkAssumed::Token(_))) => Verdict::Other("another session".to_owned()),
+                        (verdict, Some(_)) => verdict,
+                    },
                 }
             }
         };

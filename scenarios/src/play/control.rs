@@ -80,7 +80,14 @@ impl Play<'_> {
             .iter()
             .filter(|step| step.attempt.unwrap_or_else(|| step.action.is_attempt()))
             .filter(|step| step.only.is_empty() || step.only.contains(&self.defence))
-            .map(|step| step.place.clone())
+            .flat_map(|step| {
+                if step.places.is_empty() {
+                    std::slice::from_ref(&step.place)
+                } else {
+                    &step.places
+                }
+            })
+            .cloned()
             .filter(|place| seen.insert(place.clone()))
             .collect()
     }

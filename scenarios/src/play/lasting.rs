@@ -75,7 +75,7 @@ impl Play<'_> {
                         place,
                         Receive {
                             name: name.clone(),
-                            read_ms: None,
+                            read_ms: step.read_ms,
                             responses: Some(1),
                         },
                     )
@@ -153,11 +153,20 @@ impl Play<'_> {
             .as_ref()
             .map(|network| super::actors::network_name(&self.case.id, network));
         match step.action {
+            Action::Connect => {
+                let address = step
+                    .address
+                    .as_ref()
+                    .map(|address| self.expand(address, None))
+                    .transpose()?
+                    .and_then(|address| address.parse().ok());
+                self.join(&step.place, network.as_deref().unwrap_or_default(), address)
+                    .await
+            }
             Action::Launch => self.launch(step.place.clone()).await,
             Action::Remove => self.actors.remove(&self.stage.docker, &step.place).await,
             Action::Kill => self.actors.kill(&self.stage.docker, &step.place).await,
             Action::Start => self.begin(&step.place).await,
-            Action::Connect => self.join(&step.place, network.as_deref().unwrap_or_default()).await,
             _ => {
                 self.actors
                     .disconnect(&self.stage.docker, &step.place, network.as_deref())
@@ -181,7 +190,7 @@ impl Play<'_> {
                 let effect = serde_json::to_value(step.effect.clone().unwrap_or_default())
                     .map_err(|error| PlayError::lab("fault", &error))?;
                 let id = control
-                    .plant(&matching, &effect)
+                    .plant(&matching, step.times, &effect)
                     .await
                     .map_err(|error| PlayError::lab("planting a fault", &error))?;
                 self.faults.push((service.to_owned(), id));
@@ -189,12 +198,12 @@ impl Play<'_> {
             }
             Action::Hold => control.wait_held(name).await.map_err(done),
             Action::Release => control.release(name).await.map_err(done),
-            _ => self.wait_until_expired(name).await,
+            _ => self.wait_until_expired(name, step.early_seconds).await,
         }
     }
 
     /// Credentials live shorter by a fault of the fake STS; the wait is for their own expiry, as the clock of this machine tells it.
-    async fn wait_until_expired(&self, name: &str) -> Result<(), PlayError> {
+    async fn wait_until_expired(&self, name: &str, early_seconds: Option<u64>) -> Result<(), PlayError> {
         let Some(expiry) = self.expiry.get(name) else {
             return Err(PlayError::Lab {
                 what: format!("waiting until `{name}` expires"),
@@ -209,7 +218,11 @@ impl Play<'_> {
                     why: format!("that is {left:?} away"),
                 });
             }
-            tokio::time::sleep(left + Duration::from_millis(1100)).await;
+            let until = match early_seconds {
+                Some(early) => left.saturating_sub(Duration::from_secs(early)),
+                None => left + Duration::from_millis(1100),
+            };
+            tokio::time::sleep(until).await;
         }
         Ok(())
     }

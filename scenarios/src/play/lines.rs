@@ -82,6 +82,7 @@ impl Line {
         to: &str,
         bytes: Vec<u8>,
         bind: Option<String>,
+        read_ms: Option<u64>,
     ) -> Result<Exchange, PlayError> {
         let responses = super::request::answers_awaited(&bytes);
         let request = String::from_utf8_lossy(&bytes).into_owned();
@@ -89,6 +90,7 @@ impl Line {
             to: to.to_owned(),
             send: Base64(bytes),
             bind,
+            read_ms,
             responses: Some(responses),
             ..Raw::default()
         };

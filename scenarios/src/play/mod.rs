@@ -2,11 +2,13 @@
 //! It judges nothing itself: verdicts come from `oracle`, the judgement from `verdict`.
 
 mod actors;
+mod circumstances;
 mod clients;
 mod control;
 mod lasting;
 mod lines;
 mod request;
+mod rush;
 mod scene;
 mod steps;
 
@@ -15,13 +17,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
 use crate::case::model::{Case, Defence};
-use crate::cast::{Cast, HOST_ROLE, world_role};
+use crate::cast::{Cast, HOST_ROLE, REGION, world_role};
 use crate::oracle::answer::{Exchange, View};
 use crate::report::{Attempt, Finding};
 use crate::stage::Stage;
 use crate::verdict::Verdict;
 
 pub use actors::Watched;
+pub(crate) use scene::literal_image;
 
 /// What acting a case out brought.
 #[derive(Debug, Default)]
@@ -193,7 +196,12 @@ impl Play<'_> {
                 .get(job)
                 .map(|(_, id)| id.to_string())
                 .unwrap_or_default(),
-            plain: sanctioned.iter().map(|role| world_role(&self.case.id, role)).collect(),
+            plain: sanctioned
+                .iter()
+                .map(|role| world_role(&self.case.id, role))
+                // The region is the same for everybody.
+                .chain([REGION.to_owned()])
+                .collect(),
             host_role: HOST_ROLE.to_owned(),
         }
     }
@@ -226,6 +234,8 @@ impl Play<'_> {
         let looked_up = |name: &str| -> Option<String> {
             match name.split_once('.') {
                 _ if name == "each" => each.map(str::to_owned),
+                _ if name == "dollar" => Some("$".to_owned()),
+                _ if let Some(argument) = name.strip_prefix("repeat:") => crate::expand::repeat(argument),
                 _ if name == "sts" => Some(crate::stage::STS_URL.to_owned()),
                 _ if name == "proxy.port" => Some(crate::stage::PROXY_PORT.to_string()),
                 _ if name == "host.role" => Some(HOST_ROLE.to_owned()),

@@ -1,6 +1,7 @@
 //! Sets the scene: networks, images, and the jobs as GitLab Runner launches them.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
@@ -23,7 +24,9 @@ impl Play<'_> {
             created.map_err(|error| PlayError::lab(format!("creating network {}", network.name), &error))?;
             self.actors.note_network(spec.name);
         }
-        for job in self.case.jobs.iter().filter(|job| !job.later) {
+        let defence = self.defence;
+        let starts = |job: &&Job| !job.later && (job.only.is_empty() || job.only.contains(&defence));
+        for job in self.case.jobs.iter().filter(starts) {
             self.launch(job.name.clone()).await?;
         }
         if self.control() == Control::Twin && !self.case.jobs.iter().any(|job| job.name == TWIN) {
@@ -75,10 +78,10 @@ impl Play<'_> {
     }
 
     /// Joins a network of the case's.
-    pub(super) async fn join(&mut self, place: &str, network: &str) -> Result<(), PlayError> {
+    pub(super) async fn join(&mut self, place: &str, network: &str, address: Option<IpAddr>) -> Result<(), PlayError> {
         let member = self.actors.member(place).ok_or_else(|| missing(place))?;
         member
-            .connect(network, None)
+            .connect(network, address)
             .await
             .map_err(|error| PlayError::lab(format!("connecting {place} to {network}"), &error))?;
         self.begin(place).await
@@ -108,6 +111,10 @@ impl Play<'_> {
         config.url = format!("https://{GITLAB}");
         config.token = format!("glrt-{}", self.cast.runner_id);
         config.executor = "docker".to_owned();
+        if let Some(place) = &job.shares {
+            let member = self.actors.member(place).ok_or_else(|| missing(place))?;
+            config.docker.network_mode = format!("container:{}", member.id);
+        }
         // What an operator sets so that the SDKs in jobs find this account's STS.
         let mut environment = vec![
             format!("AWS_REGION={REGION}"),
@@ -116,11 +123,14 @@ impl Play<'_> {
         environment.append(&mut config.environment);
         config.environment = environment;
 
+        let git_ref = self.expand(job.git_ref.as_deref().unwrap_or("main"), None)?;
         let (project, id) = self.cast.jobs.get(&job.name).copied().unwrap_or_default();
-        let mut payload = runner::Job::new(id, project, &format!("lab/{}", self.case.id.to_lowercase()), "main");
+        let mut payload = runner::Job::new(id, project, &format!("lab/{}", self.case.id.to_lowercase()), &git_ref);
         payload.variables = self.variables(&job.variables)?;
+        payload.secrets = self.variables(&job.secrets)?;
         payload.native_steps = job.native_steps;
-        payload.image = format!("{}-{}", self.case.id.to_lowercase(), job.name);
+        payload.timeout = job.timeout.unwrap_or(payload.timeout);
+        payload.image = image_name(&self.case.id, job);
         let mut images = BTreeMap::new();
         images.insert(
             HELPER_IMAGE.to_owned(),
@@ -145,11 +155,19 @@ impl Play<'_> {
             system_id: "s_0123456789ab".to_owned(),
             api_version: API_VERSION,
             images,
-            placement: Placement::default(),
+            placement: Placement {
+                build_address: job.address.as_deref().and_then(|address| address.parse().ok()),
+                ..Placement::default()
+            },
         };
+        let raw_env: Vec<String> = job
+            .raw_env
+            .iter()
+            .map(|entry| self.expand(entry, None))
+            .collect::<Result<_, _>>()?;
         let plan = runner::plan(&config, &payload, &circumstances)
             .map_err(|error| failed(&error))?
-            .with_raw_env(&job.raw_env);
+            .with_raw_env(&raw_env);
         let predefined = format!("{}.predefined", job.name);
         let setting = if self.case.steps.iter().any(|step| step.place == predefined) {
             Setting::Both
@@ -163,10 +181,11 @@ impl Play<'_> {
         variables
             .iter()
             .map(|variable| {
-                Ok(runner::Variable::new(
-                    &variable.key,
-                    &self.expand(&variable.value, None)?,
-                ))
+                Ok(runner::Variable {
+                    raw: variable.raw,
+                    file: variable.file,
+                    ..runner::Variable::new(&variable.key, &self.expand(&variable.value, None)?)
+                })
             })
             .collect()
     }
@@ -192,6 +211,25 @@ impl Play<'_> {
     }
 }
 
+/// The name of a job's image in the engine.
+pub(crate) fn image_name(case_id: &str, job: &Job) -> String {
+    match &job.image.name {
+        Some(name) => name.clone(),
+        None => format!("{}-{}", case_id.to_lowercase(), job.name),
+    }
+}
+
+/// A job's image where nothing in it is a placeholder; its id is then known before any engine has it.
+pub(crate) fn literal_image(case_id: &str, job: &Job) -> JobImage {
+    let literal =
+        |map: &BTreeMap<String, String>| map.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    JobImage {
+        env: literal(&job.image.env),
+        labels: literal(&job.image.labels),
+        ..JobImage::plain(&image_name(case_id, job))
+    }
+}
+
 /// What Docker 20.10 and later speak with every client; no container here needs more.
 const API_VERSION: (u32, u32) = (1, 41);
 
@@ -205,11 +243,8 @@ fn network_spec(case_id: &str, network: &Network) -> NetworkSpec {
             .map(|pair| pair.iter().fold(0_u16, |sum, byte| sum << 8 | u16::from(*byte)))
             .unwrap_or_default()
     };
-    let subnets = if network.ipv6 {
-        vec![format!("fd1a:{:x}:{:x}::/64", group(0), group(2))]
-    } else {
-        Vec::new()
-    };
+    let v6 = network.ipv6.then(|| format!("fd1a:{:x}:{:x}::/64", group(0), group(2)));
+    let subnets = network.subnet.clone().into_iter().chain(v6).collect();
     NetworkSpec {
         bridge: network.bridge.clone(),
         subnets,

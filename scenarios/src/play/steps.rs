@@ -1,5 +1,7 @@
 //! What each action of a case does. Exchanges go to the oracle for their verdict; nothing here knows which verdict would be good.
 
+use std::time::Duration;
+
 use super::lines::Line;
 use super::request::{ENDPOINT, answers_awaited, destination};
 use super::{Play, PlayError};
@@ -20,20 +22,32 @@ pub(super) struct Got {
 impl Play<'_> {
     /// Takes one step, for one value of `each`.
     pub(super) async fn take(&mut self, number: usize, step: &Step, each: Option<&str>) -> Result<(), PlayError> {
-        let got = self.act_out(step, each).await?;
-        let Some(verdict) = got.verdict else { return Ok(()) };
-        if !step.attempt.unwrap_or_else(|| step.action.is_attempt()) {
+        if step.action == Action::Rush {
+            for (place, got) in self.rush(step).await? {
+                self.note(number, step, &place, each, got);
+            }
             return Ok(());
+        }
+        let got = self.act_out(step, each).await?;
+        self.note(number, step, &step.place, each, got);
+        Ok(())
+    }
+
+    /// Takes down what a step brought, if its verdict counts.
+    fn note(&mut self, number: usize, step: &Step, place: &str, each: Option<&str>, got: Got) {
+        let Some(verdict) = got.verdict else { return };
+        if !step.attempt.unwrap_or_else(|| step.action.is_attempt()) {
+            return;
         }
         let expected = step
             .expect
             .get(&self.defence)
             .or_else(|| self.case.expect.get(&self.defence))
             .cloned();
-        let view = self.view_at(&step.place);
+        let view = self.view_at(place);
         let attempt = Attempt {
             step: number,
-            place: step.place.clone(),
+            place: place.to_owned(),
             what: match each {
                 Some(value) if !got.what.contains(value) => {
                     format!("{} [{}]", got.what, value.escape_debug().take(60).collect::<String>())
@@ -50,7 +64,6 @@ impl Play<'_> {
                 .collect(),
         };
         self.record(attempt, &got.exchanges, &view);
-        Ok(())
     }
 
     async fn act_out(&mut self, step: &Step, each: Option<&str>) -> Result<Got, PlayError> {
@@ -59,7 +72,7 @@ impl Play<'_> {
             Action::Get => self.get(step, each).await,
             Action::Token => self.token(step, each).await,
             Action::Raw => self.raw(step, each).await,
-            Action::Sdk => self.sdk(step).await,
+            Action::Sdk => self.sdk(step, each).await,
             Action::Reach => self.reach(&step.place).await,
             Action::Open | Action::Send | Action::Receive | Action::Close => self.on_connection(step, each).await,
             Action::Listen | Action::Accepted => self.on_listener(step, each).await,
@@ -72,6 +85,19 @@ impl Play<'_> {
                 self.actors.run_ip(&self.stage.docker, &step.place, &args).await?;
                 Ok(Got::default())
             }
+            Action::Knock => self.knock(step, each).await,
+            Action::Restart
+            | Action::Pause
+            | Action::Unpause
+            | Action::Rename
+            | Action::Exec
+            | Action::Nest
+            | Action::Run
+            | Action::Rules
+            | Action::Engine => {
+                self.change(step, each).await?;
+                Ok(Got::default())
+            }
             Action::Launch | Action::Remove | Action::Kill | Action::Start | Action::Connect | Action::Disconnect => {
                 self.on_container(step).await?;
                 Ok(Got::default())
@@ -82,6 +108,7 @@ impl Play<'_> {
                     .await?;
                 Ok(Got::default())
             }
+            Action::Rush => Ok(Got::default()),
             Action::Fault | Action::Hold | Action::Release | Action::Expired => {
                 self.on_fake(step, each).await?;
                 Ok(Got::default())
@@ -91,6 +118,9 @@ impl Play<'_> {
 
     pub(super) fn keep(&mut self, name: &str, exchanges: &[Exchange]) {
         for answer in exchanges.iter().filter_map(success) {
+            if let Some(seconds) = token_seconds(&answer) {
+                self.expiry.insert(name.to_owned(), self.stage.ambient.now() + seconds);
+            }
             match Credentials::parse(&answer.body) {
                 Some(credentials) => {
                     if let Ok(expiry) = credentials.expiration.parse() {
@@ -127,7 +157,8 @@ impl Play<'_> {
         bind: Option<String>,
     ) -> Result<Exchange, PlayError> {
         debug_assert!(answers_awaited(&bytes) >= 1);
-        line.exchange(self.stage, place, &destination(host), bytes, bind).await
+        line.exchange(self.stage, place, &destination(host), bytes, bind, None)
+            .await
     }
 
     pub(super) fn host(&self, step: &Step, each: Option<&str>) -> Result<String, PlayError> {
@@ -145,6 +176,23 @@ impl Play<'_> {
         let text = self.expand(step.send.as_deref().unwrap_or_default(), each)?;
         unescape(&text).map_err(|error| PlayError::lab("the step's bytes", &error))
     }
+}
+
+/// How long the token of a token request's answer is good for.
+fn token_seconds(answer: &Answer) -> Option<Duration> {
+    let header = |name: &str| {
+        let mut named = answer
+            .headers
+            .iter()
+            .filter(|(given, _)| given.eq_ignore_ascii_case(name));
+        named.next().map(|(_, value)| value.as_str())
+    };
+    // Data has a date of change beside it, a token has not.
+    if header("last-modified").is_some() {
+        return None;
+    }
+    let seconds = header("x-aws-ec2-metadata-token-ttl-seconds")?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// The first answer of an exchange, if it is a success.

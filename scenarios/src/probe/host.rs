@@ -65,7 +65,7 @@ impl Host {
             Operation::Raw(raw) => answer(self.raw(raw).await),
             Operation::Http(http) => answer(exchange(&http).await),
             Operation::Imds(imds) => answer(metadata(imds).await),
-            Operation::Sdk(_) => answer(sdk::identify().await),
+            Operation::Sdk(sdk) => answer(sdk::identify(&sdk).await),
             Operation::Open(open) => answer(self.connections.open(open).await),
             Operation::Send(send) => answer(self.connections.send(send).await),
             Operation::Receive(receive) => answer(self.connections.receive(receive).await),
@@ -73,6 +73,7 @@ impl Host {
             Operation::Listen(listen) => answer(self.listeners.listen(listen).await),
             Operation::Accepted(accepted) => answer(self.listeners.accepted(accepted).await),
             Operation::Unlisten(unlisten) => answer(self.listeners.unlisten(&unlisten).await),
+            Operation::Knock(asked) => answer(super::knock::knock(&asked).await),
             Operation::Address(address) => answer(change(&address).await),
             Operation::Interfaces(_) => answer(interfaces().await),
             Operation::Env(Env {}) => answer(Ok(EnvAnswer {

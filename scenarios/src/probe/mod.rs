@@ -10,6 +10,7 @@ pub mod connect;
 mod connections;
 mod host;
 mod http;
+mod knock;
 mod listeners;
 pub mod protocol;
 mod receive;

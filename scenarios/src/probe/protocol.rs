@@ -12,13 +12,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use client::{Http, HttpAnswer, Imds, ImdsAnswer, ImdsStep, Sdk, SdkAnswer, SdkCredentials, SdkIdentity};
+pub use client::{
+    Http, HttpAnswer, Imds, ImdsAnswer, ImdsStep, Sdk, SdkAnswer, SdkAssumed, SdkCredentials, SdkIdentity,
+};
 pub use surroundings::{
     Address, Done, Env, EnvAnswer, Interface, Interfaces, InterfacesAnswer, Ping, Resolve, ResolveAnswer,
 };
 pub use wire::{
-    Accept, Accepted, AcceptedAnswer, Close, Connect, End, Listen, ListenAnswer, Open, OpenAnswer, Raw, RawAnswer,
-    Receive, ReceiveAnswer, Send, SendAnswer, Unlisten,
+    Accept, Accepted, AcceptedAnswer, Close, Connect, End, Knock, KnockAnswer, Knocked, Listen, ListenAnswer, Open,
+    OpenAnswer, Raw, RawAnswer, Receive, ReceiveAnswer, Send, SendAnswer, Unlisten,
 };
 
 /// The most bytes one operation sends, receives or keeps: far above any metadata answer, far below what hurts a small machine.
@@ -144,6 +146,8 @@ operations! {
     Accepted => AcceptedAnswer,
     /// Stops a listener.
     Unlisten => Done,
+    /// One datagram: does it reach the address?
+    Knock => KnockAnswer,
     /// Adds or removes an address of an interface.
     Address => Done,
     /// The interfaces and default gateways of the container.

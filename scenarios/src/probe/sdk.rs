@@ -1,4 +1,4 @@
-//! The real AWS SDK as a job would use it: the default chain, unmodified, and `GetCallerIdentity`.
+//! The real AWS SDK as a job would use it: the default chain, unmodified, `GetCallerIdentity`, and `AssumeRole` where that is asked for.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,11 +6,11 @@ use aws_config::BehaviorVersion;
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sdk_sts::error::DisplayErrorContext;
 
-use super::protocol::{Failure, FailureKind, MAX_MS, SdkAnswer, SdkCredentials, SdkIdentity};
+use super::protocol::{Failure, FailureKind, MAX_MS, Sdk, SdkAnswer, SdkAssumed, SdkCredentials, SdkIdentity};
 
 /// Asks for credentials and then STS for whose they are. Region and endpoints come from the environment, as in any job.
-pub(super) async fn identify() -> Result<SdkAnswer, Failure> {
-    let asking = Box::pin(ask());
+pub(super) async fn identify(sdk: &Sdk) -> Result<SdkAnswer, Failure> {
+    let asking = Box::pin(ask(sdk));
     tokio::time::timeout(Duration::from_millis(MAX_MS), asking)
         .await
         .unwrap_or_else(|_| {
@@ -21,7 +21,7 @@ pub(super) async fn identify() -> Result<SdkAnswer, Failure> {
         })
 }
 
-async fn ask() -> Result<SdkAnswer, Failure> {
+async fn ask(sdk: &Sdk) -> Result<SdkAnswer, Failure> {
     let credentials_failure = |message: String| Failure {
         kind: FailureKind::Credentials,
         message,
@@ -34,15 +34,28 @@ async fn ask() -> Result<SdkAnswer, Failure> {
         .provide_credentials()
         .await
         .map_err(|error| credentials_failure(DisplayErrorContext(&error).to_string()))?;
-    let identity = aws_sdk_sts::Client::new(&config)
-        .get_caller_identity()
-        .send()
-        .await
-        .map_err(|error| Failure {
-            kind: FailureKind::Sts,
-            message: DisplayErrorContext(&error).to_string(),
-        })?;
+    let client = aws_sdk_sts::Client::new(&config);
+    let identity = client.get_caller_identity().send().await.map_err(|error| Failure {
+        kind: FailureKind::Sts,
+        message: DisplayErrorContext(&error).to_string(),
+    })?;
+    let assumed = match &sdk.assume {
+        None => None,
+        Some(role) => {
+            let call = client.assume_role().role_arn(role).role_session_name("from-a-job");
+            Some(match call.send().await {
+                Ok(output) => SdkAssumed::Token(
+                    output
+                        .credentials
+                        .map(|credentials| credentials.session_token)
+                        .unwrap_or_default(),
+                ),
+                Err(error) => SdkAssumed::Refused(DisplayErrorContext(&error).to_string()),
+            })
+        }
+    };
     Ok(SdkAnswer {
+        assumed,
         credentials: SdkCredentials {
             access_key_id: credentials.access_key_id().to_owned(),
             session_token: credentials.session_token().map(str::to_owned),

@@ -132,6 +132,11 @@ impl Member {
         }
     }
 
+    /// The stage is over, whatever ended it: the next one begins anew.
+    pub fn forget(&self) {
+        self.channels(|channels| channels.current = None);
+    }
+
     /// Another process with a probe in the running container.
     pub async fn exec(&self) -> Result<Arc<Channel>, ChannelError> {
         let channel = Arc::new(Channel::exec(&self.docker, &self.id, &["/bin/probe", "serve"]).await?);

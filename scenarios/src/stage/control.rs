@@ -87,12 +87,17 @@ impl Control {
         }
     }
 
-    /// Plants a fault; gives its id.
+    /// Plants a fault, for so many requests or for all; gives its id.
     ///
     /// # Errors
     /// When the fake refuses it.
-    pub async fn plant(&self, matching: &BTreeMap<String, String>, effect: &Value) -> Result<u64, ControlError> {
-        let body = json!({"match": matching, "times": null, "effect": effect});
+    pub async fn plant(
+        &self,
+        matching: &BTreeMap<String, String>,
+        times: Option<u64>,
+        effect: &Value,
+    ) -> Result<u64, ControlError> {
+        let body = json!({"match": matching, "times": times, "effect": effect});
         let planted: FaultId = self
             .read(self.client.post("http://control/faults").json(&body), "faults")
             .await?;

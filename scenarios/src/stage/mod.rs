@@ -1,6 +1,7 @@
 //! An instance with a defence in it: the fakes upstream, the proxy or the rules on the host, and what watches them.
 
 pub mod control;
+mod guard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,9 +18,10 @@ use crate::case::model::{Case, Defence};
 use crate::compose::{self, InstanceSettings};
 use crate::image::{Base, Images};
 use crate::oracle::canary::Canaries;
-use crate::play::{PlayError, with_causes};
+use crate::play::{PlayError, literal_image, with_causes};
 use crate::report::redact::Redactor;
 use control::Control;
+use guard::{Guard, Rules};
 
 /// Where the fake STS listens: beside the endpoint, at the far end of the same route.
 pub const STS_URL: &str = "http://10.200.0.1:8080";
@@ -27,8 +29,8 @@ pub const STS_URL: &str = "http://10.200.0.1:8080";
 pub const PROXY_PORT: u16 = 8000;
 /// How long a program may take to serve. The proxy proves its attestation with a container of its own first.
 const SERVING: Duration = Duration::from_secs(30);
-/// How long a program may take to stop.
-const STOPPING: Duration = Duration::from_secs(5);
+/// How long the news of a process's death takes at most.
+const NEWS: Duration = Duration::from_secs(2);
 /// What upstream answers to: the endpoint in both IP versions, and its siblings for container credentials.
 const UPSTREAM: [&str; 5] = [
     "169.254.169.254",
@@ -122,7 +124,7 @@ pub struct Stage {
     imds: Control,
     sts: Control,
     processes: Vec<Process>,
-    proxy: Option<Process>,
+    guard: Guard,
     capture: Capture,
     probe: PathBuf,
 }
@@ -229,7 +231,7 @@ impl Stage {
             imds,
             sts,
             processes,
-            proxy: None,
+            guard: Guard::default(),
             capture,
             probe,
             standing: standing.clone(),
@@ -248,11 +250,8 @@ impl Stage {
         let weak = match &self.standing {
             Standing::Defence(Defence::None) | Standing::InPlaceOfProxy(Defence::None) => return Ok(()),
             Standing::Defence(Defence::Firewall) | Standing::InPlaceOfProxy(Defence::Firewall) => {
-                return self
-                    .instance
-                    .apply_rules(Place::Host, include_str!("firewall.nft"))
-                    .await
-                    .map_err(|error| PlayError::lab("the firewall", &error));
+                self.guard.rules = Rules::Firewall;
+                return self.change_rules("apply").await;
             }
             Standing::Defence(Defence::Proxy) | Standing::InPlaceOfProxy(Defence::Proxy) => None,
             Standing::Weak(hole) => Some(vec!["--hole".to_owned(), hole.clone()]),
@@ -261,7 +260,14 @@ impl Stage {
         let programs = &workshop.ambient.programs;
         let state = self.instance.state_dir();
         let metrics = format!("unix:{}", state.join("metrics.sock").display());
-        let text = compose::proxy_config(cases, &self.instance.docker_host(), STS_URL, PROXY_PORT, &metrics);
+        let text = compose::proxy_config(
+            cases,
+            |case_id, job| self.images.id(&literal_image(case_id, job)),
+            &self.instance.docker_host(),
+            STS_URL,
+            PROXY_PORT,
+            &metrics,
+        );
         let config = state.join("metadata-proxy.toml");
         std::fs::write(&config, text).map_err(|error| PlayError::lab("metadata-proxy.toml", &error))?;
         let real = || {
@@ -269,23 +275,17 @@ impl Stage {
                 .env("AWS_ENDPOINT_URL_STS", STS_URL)
                 .env("AWS_REGION", crate::cast::REGION)
         };
+        let rules = |verb| real().args(["firewall", verb, "--config"]).arg(&config);
         let program = match weak {
-            None => real().args(["run", "--config"]).arg(&config),
+            None => {
+                self.guard.rules = Rules::proxy(rules);
+                real().args(["run", "--config"]).arg(&config)
+            }
             Some(switches) => {
                 // The rules are the real proxy's own, unless the hole is in the rules.
                 if !switches.iter().any(|switch| RULE_HOLES.contains(&switch.as_str())) {
-                    let apply = real().args(["firewall", "apply", "--config"]).arg(&config);
-                    let output = self
-                        .instance
-                        .run(Place::Host, &apply, SERVING)
-                        .await
-                        .map_err(|error| PlayError::lab("the redirect", &error))?;
-                    if !output.status.success() {
-                        return Err(PlayError::Lab {
-                            what: "the redirect".to_owned(),
-                            why: String::from_utf8_lossy(&output.stderr).into_owned(),
-                        });
-                    }
+                    self.guard.rules = Rules::proxy(rules);
+                    self.change_rules("apply").await?;
                 }
                 Program::new(programs.join("weak-proxy"))
                     .env("AWS_ENDPOINT_URL_STS", STS_URL)
@@ -295,16 +295,8 @@ impl Stage {
                     .args(switches)
             }
         };
-        let process = self
-            .instance
-            .spawn(Place::Host, &program)
-            .map_err(|error| PlayError::lab("the proxy", &error))?;
-        process
-            .wait_for_line("listening on", SERVING)
-            .await
-            .map_err(|error| PlayError::lab("the proxy", &error))?;
-        self.proxy = Some(process);
-        Ok(())
+        self.guard.program = Some(program);
+        self.signal_proxy("start").await
     }
 
     /// The control listener of a fake.
@@ -312,24 +304,15 @@ impl Stage {
         if service == "imds" { &self.imds } else { &self.sts }
     }
 
-    /// Whether the engine still answers; a scenario during which it died has learnt nothing.
-    pub fn engine_alive(&self) -> bool {
-        self.instance.engine_alive()
-    }
-
-    /// Sends the proxy what a case asks for.
-    ///
-    /// # Errors
-    /// Where there is no proxy, or the kernel refuses.
-    pub async fn signal_proxy(&self, signal: &str) -> Result<(), PlayError> {
-        let Some(proxy) = &self.proxy else { return Ok(()) };
-        let done = match signal {
-            "stop" => proxy.stop(STOPPING).await.map(drop),
-            "kill" => proxy.kill().await.map(drop),
-            "pause" => proxy.pause(),
-            _ => proxy.resume(),
-        };
-        done.map_err(|error| PlayError::lab(format!("{signal} the proxy"), &error))
+    /// Whether the engine has died; a scenario during which it did has learnt nothing. In `doubt` (a request to it failed) its death may not be known
+    /// yet, and is waited for a moment.
+    pub async fn engine_died(&self, doubt: bool) -> bool {
+        let mut states = self.instance.watch_engine();
+        let patience = if doubt { NEWS } else { Duration::ZERO };
+        let died = tokio::time::timeout(patience, states.wait_for(|state| !state.alive))
+            .await
+            .is_ok();
+        died || !self.instance.engine_alive()
     }
 
     /// Runs the probe once in one of the instance's network namespaces and gives what it prints.
@@ -395,43 +378,15 @@ impl Stage {
         Ok(seen)
     }
 
-    /// Markers in what the proxy wrote: secrets never reach a log.
-    pub fn markers_in_logs(&self) -> BTreeSet<String> {
-        let text = self
-            .proxy
-            .as_ref()
-            .map(|proxy| format!("{}\n{}", proxy.stdout(), proxy.stderr()))
-            .unwrap_or_default();
-        self.canaries.find(text.as_bytes())
-    }
-
-    /// What the proxy said last, for a person who asks why it failed.
-    pub fn last_words(&self) -> String {
-        let text = self
-            .proxy
-            .as_ref()
-            .map(|proxy| format!("{}\n{}", proxy.stdout(), proxy.stderr()))
-            .unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines
-            .iter()
-            .rev()
-            .take(20)
-            .rev()
-            .map(|line| self.redactor.text(line))
-            .collect::<Vec<_>>()
-            .join("\n")
-    }
-
     /// Takes everything down. What cannot be taken down now is swept by the next run.
     pub async fn strike(self) {
         let Self {
             instance,
             processes,
-            proxy,
+            guard,
             ..
         } = self;
-        drop(proxy);
+        drop(guard);
         drop(processes);
         if let Err(error) = instance.teardown().await {
             tracing::warn!(

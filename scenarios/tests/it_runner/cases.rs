@@ -344,7 +344,7 @@ pub(crate) async fn the_unmodified_sdk_runs_in_the_image(engine: Engine) {
         answer: Some(answer.as_str().into()),
     };
     probe.ask(listen, SOON).await.unwrap();
-    let found = probe.ask(Sdk {}, SOON).await.unwrap();
+    let found = probe.ask(Sdk::default(), SOON).await.unwrap();
     assert_eq!(found.credentials.access_key_id, "ASIAEXAMPLE");
     assert_eq!(found.identity.account, "123456789012");
     running.cleanup().await.unwrap();

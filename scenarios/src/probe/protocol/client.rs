@@ -87,9 +87,13 @@ pub struct ImdsStep {
 }
 
 /// `sdk`: no options, since the chain is unmodified.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sdk {}
+pub struct Sdk {
+    /// A role to assume with the credentials found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assume: Option<String>,
+}
 
 /// What the SDK found and what STS said of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +102,19 @@ pub struct SdkAnswer {
     pub credentials: SdkCredentials,
     /// The answer of `GetCallerIdentity`.
     pub identity: SdkIdentity,
+    /// What assuming the role came to, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assumed: Option<SdkAssumed>,
+}
+
+/// What came of `AssumeRole`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SdkAssumed {
+    /// The session token of the new session.
+    Token(String),
+    /// STS refused, or could not be asked.
+    Refused(String),
 }
 
 /// What identifies credentials.

@@ -252,3 +252,37 @@ pub struct Unlisten {
     /// Which listener.
     pub name: String,
 }
+
+/// `knock`: one datagram.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Knock {
+    /// `IP:port`, or an address alone for `icmp`.
+    pub to: String,
+    /// `udp` or `icmp` (an echo request).
+    pub protocol: String,
+    /// How long to wait for an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+}
+
+/// What came of a datagram.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnockAnswer {
+    /// Whether it came through.
+    pub outcome: Knocked,
+    /// What was seen, in the system's words.
+    pub said: String,
+}
+
+/// Whether a datagram came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Knocked {
+    /// The address answered, if only that no such port is there.
+    Reached,
+    /// Somebody on the way said that there is no way.
+    Stopped,
+    /// Nothing came back.
+    Nothing,
+}

@@ -1,0 +1,31 @@
+//! The planted holes of weak-proxy that a case may name. `controls` demands that each is caught. Knows nothing of weak-proxy but its names.
+
+/// As `weak-proxy --list-holes` prints them, in that order.
+pub const SWITCHES: &[&str] = &[
+    "env-over-policy",
+    "first-env-wins",
+    "last-env-wins",
+    "default-role",
+    "any-kind",
+    "image-env",
+    "role-from-label",
+    "role-in-path",
+    "single-segment-role-route",
+    "client-side-path-normalisation",
+    "catch-all-passthrough",
+    "follow-absolute-form",
+    "get-only-interception",
+    "forward-token-route",
+    "token-optional",
+    "unbound-tokens",
+    "address-only",
+    "accept-listen-socket",
+    "attest-once-per-connection",
+    "cached-address-lookup",
+    "stale-address-lookup",
+    "cache-by-arn",
+    "serve-expired",
+    "docker0-only-rules",
+    "ipv4-only-rules",
+    "rules-removed-on-exit",
+];

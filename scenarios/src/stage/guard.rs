@@ -1,0 +1,168 @@
+//! The defence while a case is played: the proxy's process, the rules, and what a case does to them. Knows no case.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lab::{Output, Place, Process, Program};
+
+use super::{SERVING, Stage};
+use crate::play::PlayError;
+
+/// How long a program may take to stop.
+const STOPPING: Duration = Duration::from_secs(5);
+
+/// Where the defence's rules come from.
+#[derive(Debug, Default)]
+pub(super) enum Rules {
+    /// There are none, or the proxy brings its own.
+    #[default]
+    None,
+    /// The firewall defence.
+    Firewall,
+    /// The proxy's own, by its own command.
+    Proxy {
+        /// Applies them.
+        apply: Program,
+        /// Removes them.
+        remove: Program,
+    },
+}
+
+impl Rules {
+    /// The proxy's rules, by the command with this verb.
+    pub(super) fn proxy(command: impl Fn(&'static str) -> Program) -> Self {
+        Self::Proxy {
+            apply: command("apply"),
+            remove: command("remove"),
+        }
+    }
+}
+
+/// What guards the endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Guard {
+    pub(super) rules: Rules,
+    /// How the proxy is started.
+    pub(super) program: Option<Program>,
+    /// Every process of it there was; the last one is the one that may run.
+    processes: Mutex<Vec<Arc<Process>>>,
+}
+
+impl Guard {
+    fn processes(&self) -> Vec<Arc<Process>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn said(&self) -> String {
+        let each = self.processes();
+        let texts: Vec<String> = each
+            .iter()
+            .map(|process| format!("{}\n{}", process.stdout(), process.stderr()))
+            .collect();
+        texts.join("\n")
+    }
+}
+
+impl Stage {
+    /// Does to the proxy what a case asks for. `start` must end in a proxy that serves; `try` is content with one that refuses to.
+    ///
+    /// # Errors
+    /// When it does not happen, or the kernel refuses.
+    pub async fn signal_proxy(&self, signal: &str) -> Result<(), PlayError> {
+        let failed = |error: &dyn std::error::Error| PlayError::lab(format!("{signal} the proxy"), error);
+        if signal == "start" || signal == "try" {
+            let Some(program) = &self.guard.program else {
+                return Ok(());
+            };
+            let process = self
+                .instance
+                .spawn(Place::Host, program)
+                .map_err(|error| failed(&error))?;
+            let served = process.wait_for_line("listening on", SERVING).await;
+            self.guard
+                .processes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(Arc::new(process));
+            return match served {
+                Err(error) if signal == "start" => Err(failed(&error)),
+                Ok(_) | Err(_) => Ok(()),
+            };
+        }
+        let Some(proxy) = self.guard.processes().pop() else {
+            return Ok(());
+        };
+        let done = match signal {
+            "stop" => proxy.stop(STOPPING).await.map(drop),
+            "kill" => proxy.kill().await.map(drop),
+            "pause" => proxy.pause(),
+            _ => proxy.resume(),
+        };
+        done.map_err(|error| failed(&error))
+    }
+
+    /// Applies or removes the rules of the defence.
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub async fn change_rules(&self, verb: &str) -> Result<(), PlayError> {
+        let failed = |error: &dyn std::error::Error| PlayError::lab(format!("{verb} the rules"), error);
+        let program = match (&self.guard.rules, verb) {
+            (Rules::None, _) => return Ok(()),
+            (Rules::Firewall, "remove") => &Program::new("nft").args(["delete", "table", "inet", "lab_firewall"]),
+            (Rules::Firewall, _) => {
+                let rules = include_str!("firewall.nft");
+                let applied = self.instance.apply_rules(Place::Host, rules).await;
+                return applied.map_err(|error| failed(&error));
+            }
+            (Rules::Proxy { remove, .. }, "remove") => remove,
+            (Rules::Proxy { apply, .. }, _) => apply,
+        };
+        let output = self.run_on_host(program, SERVING).await?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(PlayError::Lab {
+            what: format!("{verb} the rules"),
+            why: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Restarts the engine as an operator would: its containers end, its own rules are written anew.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn restart_engine(&self) -> Result<(), PlayError> {
+        let restarted = self.instance.restart_engine().await;
+        restarted.map_err(|error| PlayError::lab("restarting the engine", &error))
+    }
+
+    /// Runs a program of the host to its end.
+    ///
+    /// # Errors
+    /// When it cannot be run to its end in time.
+    pub async fn run_on_host(&self, program: &Program, within: Duration) -> Result<Output, PlayError> {
+        let ran = self.instance.run(Place::Host, program, within).await;
+        ran.map_err(|error| PlayError::lab(format!("running {}", program.label), &error))
+    }
+
+    /// Markers in what the proxy wrote: secrets never reach a log.
+    pub fn markers_in_logs(&self) -> BTreeSet<String> {
+        self.canaries.find(self.guard.said().as_bytes())
+    }
+
+    /// What the proxy said last, for a person who asks why it failed.
+    pub fn last_words(&self) -> String {
+        let text = self.guard.said();
+        let lines: Vec<&str> = text.lines().collect();
+        lines
+            .iter()
+            .rev()
+            .take(20)
+            .rev()
+            .map(|line| self.redactor.text(line))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
