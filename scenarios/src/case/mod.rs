@@ -12,13 +12,15 @@ mod placeholder;
 mod schema;
 mod shape;
 mod step;
+mod switches;
 mod variant;
 
 #[cfg(test)]
 mod tests;
 
 pub use bytes::{BadEscape, unescape};
-pub use check::{CANARIES, SWITCHES};
+pub use check::CANARIES;
 pub use fault::{Fault, Faults};
 pub use load::load;
 pub use schema::schema;
+pub use switches::SWITCHES;

@@ -44,8 +44,10 @@ pub enum Hole {
     AcceptListenSocket,
     /// the kernel is asked once per connection, which outlives its container; careless attestation, rule A4 (LIFE-25, IDENT-26)
     AttestOncePerConnection,
-    /// an address keeps its container for ever, as long as that runs, and the kernel is not asked; like lyft and ec2metaproxy (IDENT-01, IDENT-02, IDENT-08)
+    /// an address keeps its container for ever, as long as that runs, and the kernel is not asked; like lyft and ec2metaproxy (IDENT-02, IDENT-08)
     CachedAddressLookup,
+    /// an address keeps its container for ever, dead or alive, and nothing is checked afterwards; like lyft (#19) and kiam (#499) (IDENT-01)
+    StaleAddressLookup,
     /// credentials are cached by role alone, without external id and session name; like lyft, go-metadataproxy, kube2iam (LIFE-01, LIFE-02)
     CacheByArn,
     /// expired credentials are served while STS fails; like go-metadataproxy's entries that never expire (LIFE-06, LIFE-07)
@@ -142,7 +144,8 @@ mod tests {
         address-only                    the address alone identifies, the kernel is not asked; like lyft, go-metadataproxy, kiam, kube2iam (IDENT-17, IDENT-31)
         accept-listen-socket            a listening socket counts as the caller's connection; careless attestation, rule A1 (IDENT-17)
         attest-once-per-connection      the kernel is asked once per connection, which outlives its container; careless attestation, rule A4 (LIFE-25, IDENT-26)
-        cached-address-lookup           an address keeps its container for ever, as long as that runs, and the kernel is not asked; like lyft and ec2metaproxy (IDENT-01, IDENT-02, IDENT-08)
+        cached-address-lookup           an address keeps its container for ever, as long as that runs, and the kernel is not asked; like lyft and ec2metaproxy (IDENT-02, IDENT-08)
+        stale-address-lookup            an address keeps its container for ever, dead or alive, and nothing is checked afterwards; like lyft (#19) and kiam (#499) (IDENT-01)
         cache-by-arn                    credentials are cached by role alone, without external id and session name; like lyft, go-metadataproxy, kube2iam (LIFE-01, LIFE-02)
         serve-expired                   expired credentials are served while STS fails; like go-metadataproxy's entries that never expire (LIFE-06, LIFE-07)
         docker0-only-rules              own nftables rules, for docker0 only; like the rule in the ECS documentation (NET-04, NET-05)

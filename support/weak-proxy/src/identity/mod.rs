@@ -125,8 +125,8 @@ pub struct Identity<E, K> {
     engine: E,
     kernel: K,
     switches: Switches,
-    /// [`Hole::CachedAddressLookup`]: address → container, for ever.
-    known: Mutex<HashMap<IpAddr, String>>,
+    /// [`Hole::CachedAddressLookup`] and [`Hole::StaleAddressLookup`]: address → container as first seen, for ever.
+    known: Mutex<HashMap<IpAddr, Inspected>>,
 }
 
 impl<E: Engine, K: Kernel> Identity<E, K> {
@@ -163,8 +163,7 @@ impl<E: Engine, K: Kernel> Identity<E, K> {
             }
             other => other?,
         };
-        let without_kernel = self.switches.open(Hole::AddressOnly) || self.switches.open(Hole::CachedAddressLookup);
-        let socket = if without_kernel {
+        let socket = if self.does_without_kernel() {
             None
         } else {
             Some(self.attest(&container, connection).await?)
@@ -175,37 +174,50 @@ impl<E: Engine, K: Kernel> Identity<E, K> {
         })
     }
 
+    fn does_without_kernel(&self) -> bool {
+        matches!(
+            self.switches.hole,
+            Some(Hole::AddressOnly | Hole::CachedAddressLookup | Hole::StaleAddressLookup)
+        )
+    }
+
     async fn identify_by_address(&self, address: IpAddr) -> Result<Inspected, Unidentified> {
-        if self.switches.open(Hole::CachedAddressLookup) {
-            let known = self
-                .known
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get(&address)
-                .cloned();
-            if let Some(id) = known
-                && let Ok(container) = self.engine.inspect(&id).await
-                && container.running
-            {
-                return Ok(container);
-            }
+        if let Some(container) = self.remembered(address).await {
+            return Ok(container);
         }
         let found = self.engine.find(address).await?;
         let [id] = found.as_slice() else {
             return Err(Unidentified::UnknownAddress);
         };
-        if self.switches.open(Hole::CachedAddressLookup) {
+        let container = self.engine.inspect(id).await?;
+        if !container.running {
+            return Err(Unidentified::NotRunning);
+        }
+        if matches!(
+            self.switches.hole,
+            Some(Hole::CachedAddressLookup | Hole::StaleAddressLookup)
+        ) {
             self.known
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .insert(address, id.clone());
+                .insert(address, container.clone());
         }
-        let container = self.engine.inspect(id).await?;
-        if container.running {
-            Ok(container)
-        } else {
-            Err(Unidentified::NotRunning)
+        Ok(container)
+    }
+
+    /// What a hole remembers of an address. Without one nothing is ever remembered.
+    async fn remembered(&self, address: IpAddr) -> Option<Inspected> {
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&address)
+            .cloned()?;
+        if self.switches.open(Hole::StaleAddressLookup) {
+            return Some(known);
         }
+        let container = self.engine.inspect(&known.facts.container_id).await.ok()?;
+        container.running.then_some(container)
     }
 
     async fn attest(&self, container: &Inspected, connection: Connection) -> Result<K::Socket, Unidentified> {

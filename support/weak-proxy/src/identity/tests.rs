@@ -179,6 +179,7 @@ async fn without_the_kernels_word_only_the_address_holes_know_the_caller() {
         (Some(Hole::AttestOncePerConnection), false),
         (Some(Hole::AddressOnly), true),
         (Some(Hole::CachedAddressLookup), true),
+        (Some(Hole::StaleAddressLookup), true),
     ] {
         let ((_, kernel), identity) = set_up(hole);
         *kernel.disowned.lock().unwrap() = true;
@@ -203,6 +204,21 @@ async fn an_address_keeps_its_running_container_only_with_the_cache() {
     assert_eq!(who(&identity, "172.17.0.2").await.unwrap(), "build-1");
     engine.stop("build-1");
     assert_eq!(who(&identity, "172.17.0.2").await.unwrap(), "build-2");
+}
+
+#[tokio::test]
+async fn an_address_keeps_its_dead_container_only_when_stale() {
+    for (hole, name) in [
+        (None, "build-2"),
+        (Some(Hole::CachedAddressLookup), "build-2"),
+        (Some(Hole::StaleAddressLookup), "build-1"),
+    ] {
+        let ((engine, _), identity) = set_up(hole);
+        who(&identity, "172.17.0.2").await.unwrap();
+        engine.stop("build-1");
+        engine.place("172.17.0.2", "build-2");
+        assert_eq!(who(&identity, "172.17.0.2").await.unwrap(), name, "{hole:?}");
+    }
 }
 
 #[tokio::test]
