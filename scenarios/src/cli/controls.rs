@@ -23,7 +23,8 @@ pub(super) fn items<'a>(cases: &[&'a Case]) -> Vec<Item<'a>> {
         .iter()
         .flat_map(|case| {
             let weak = case.hole.weak.iter().map(|hole| (*case, Standing::Weak(hole.clone())));
-            weak.chain(
+            let closed = (!case.hole.weak.is_empty()).then_some((*case, Standing::Closed));
+            weak.chain(closed).chain(
                 case.hole
                     .defence
                     .iter()
