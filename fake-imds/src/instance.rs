@@ -138,6 +138,25 @@ fn short_region(region: &str) -> String {
 }
 
 fn iam(tree: &mut Tree, world: &World, canaries: &Canaries, started: Timestamp) {
+    // Without a profile the whole category is absent (a client is answered 404).
+    if !world.role.is_empty() {
+        profile(tree, world, canaries, started);
+    }
+    let since = Version::since("2018-05-23");
+    let info = object([
+        ("Code", "Success".into()),
+        ("LastUpdated", seconds(started).into()),
+        ("AccountId", world.account_id.as_str().into()),
+    ]);
+    tree.text(since, "meta-data/identity-credentials/ec2/info", info);
+    tree.put(
+        since,
+        "meta-data/identity-credentials/ec2/security-credentials/ec2-instance",
+        Leaf::Credentials(Kind::Identity),
+    );
+}
+
+fn profile(tree: &mut Tree, world: &World, canaries: &Canaries, started: Timestamp) {
     let since = Version::since("2012-01-12");
     let canary = canaries.plant("host-iam-info");
     // The id of an instance profile is AIPA and 17 characters of the canary's alphabet.
@@ -159,18 +178,6 @@ fn iam(tree: &mut Tree, world: &World, canaries: &Canaries, started: Timestamp) 
         since,
         format!("meta-data/iam/security-credentials/{}", world.role),
         Leaf::Credentials(Kind::Role),
-    );
-    let since = Version::since("2018-05-23");
-    let info = object([
-        ("Code", "Success".into()),
-        ("LastUpdated", seconds(started).into()),
-        ("AccountId", world.account_id.as_str().into()),
-    ]);
-    tree.text(since, "meta-data/identity-credentials/ec2/info", info);
-    tree.put(
-        since,
-        "meta-data/identity-credentials/ec2/security-credentials/ec2-instance",
-        Leaf::Credentials(Kind::Identity),
     );
 }
 

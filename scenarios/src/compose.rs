@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::case::model::{Case, Job};
+use crate::case::model::{Case, Defence, Job};
 use crate::cast::{ACCOUNT, Cast, GITLAB, HOST_ROLE, REGION, role_arn, world_role};
 
 /// How the instance answers metadata requests.
@@ -12,6 +12,26 @@ pub struct InstanceSettings {
     pub http_tokens: &'static str,
     /// `HttpPutResponseHopLimit`.
     pub hop_limit: u8,
+    /// The instance has an instance profile.
+    pub has_role: bool,
+}
+
+impl InstanceSettings {
+    /// The metadata options of an instance under a defence. Where another defence has to do the work they are as open as guides for containers advise.
+    pub const fn of(defence: Defence) -> Self {
+        let (http_tokens, hop_limit, has_role) = match defence {
+            Defence::None | Defence::Firewall | Defence::Proxy | Defence::FirewallAndProxy => ("optional", 2, true),
+            Defence::HopLimit => ("required", 1, true),
+            Defence::HopLimit2 => ("required", 2, true),
+            Defence::HopLimitV1 => ("optional", 1, true),
+            Defence::InstanceProfile => ("optional", 2, false),
+        };
+        Self {
+            http_tokens,
+            hop_limit,
+            has_role,
+        }
+    }
 }
 
 /// The world file of a run: one account, one instance, and the roles of these cases.
@@ -63,8 +83,8 @@ pub fn world(cases: &[&Case], settings: &InstanceSettings) -> String {
             "instance",
             table([
                 ("id", text("i-0123456789abcdef0")),
-                ("profile", text("lab-host-profile")),
-                ("role", text(HOST_ROLE)),
+                ("profile", text(if settings.has_role { "lab-host-profile" } else { "" })),
+                ("role", text(if settings.has_role { HOST_ROLE } else { "" })),
                 ("http_tokens", text(settings.http_tokens)),
                 ("hop_limit", Value::Integer(settings.hop_limit.into())),
                 ("endpoint", text("enabled")),

@@ -178,7 +178,7 @@ async fn ask_oracles(stage: &Stage, standing: &Standing, played: &[(&Case, Playe
 
     match read_ledgers(stage).await {
         Ok(entries) => {
-            let direct = *standing == Standing::Defence(Defence::None);
+            let direct = matches!(standing, Standing::Defence(defence) if defence.is_direct());
             let (allowed, roles) = allowances(played, direct);
             let sources = Sources {
                 host: vec![lab::plan::HOST_V4.to_string(), lab::plan::HOST_V6.to_string()],
@@ -224,7 +224,7 @@ async fn ask_oracles(stage: &Stage, standing: &Standing, played: &[(&Case, Playe
         Err(error) => unattributed.push(void(error.to_string())),
     }
 
-    if standing.judged_as() == Defence::Proxy {
+    if standing.judged_as().like() == Defence::Proxy {
         for name in stage.markers_in_logs() {
             unattributed.push(Finding {
                 oracle: "log".to_owned(),

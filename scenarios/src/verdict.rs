@@ -63,6 +63,7 @@ impl fmt::Display for Verdict {
             Self::Unavailable => f.write_str("UNAVAILABLE"),
             Self::Role(role) => write!(f, "ROLE({role})"),
             Self::Same => f.write_str("SAME"),
+            Self::Leak(any) if any.is_empty() => f.write_str("LEAK"),
             Self::Leak(canary) => write!(f, "LEAK({canary})"),
             Self::Unusable => f.write_str("UNUSABLE"),
             Self::Void => f.write_str("VOID"),
@@ -148,10 +149,7 @@ impl fmt::Display for Expected {
             if index > 0 {
                 f.write_str(" | ")?;
             }
-            match verdict {
-                Verdict::Leak(any) if any.is_empty() => f.write_str("LEAK")?,
-                _ => write!(f, "{verdict}")?,
-            }
+            write!(f, "{verdict}")?;
         }
         Ok(())
     }

@@ -24,9 +24,9 @@ pub struct World {
     pub partition: String,
     /// The instance's id.
     pub instance_id: String,
-    /// The name of its instance profile.
+    /// The name of its instance profile; empty for an instance without one.
     pub profile: String,
-    /// The name of the profile's role.
+    /// The name of the profile's role; empty for an instance without one.
     pub role: String,
     /// The metadata options it starts with.
     pub options: MetadataOptions,

@@ -123,9 +123,13 @@ fn read_instance(faults: &mut Faults<'_>, instance: &Table<'_>, world: &mut Worl
     };
     let remedy = "give i- and 17 hexadecimal digits in lower case";
     set(&mut world.instance_id, instance.text(faults, "id", id, remedy));
-    let remedy = "give up to 64 letters, digits or +=,.@_-";
-    set(&mut world.profile, instance.text(faults, "profile", iam_name, remedy));
-    set(&mut world.role, instance.text(faults, "role", iam_name, remedy));
+    let remedy = "give up to 64 letters, digits or +=,.@_-, or \"\" for an instance without a profile";
+    let name_or_none = |text: &str| text.is_empty() || iam_name(text);
+    set(
+        &mut world.profile,
+        instance.text(faults, "profile", name_or_none, remedy),
+    );
+    set(&mut world.role, instance.text(faults, "role", name_or_none, remedy));
     let words = |text: &str| matches!(text, "optional" | "required");
     let tokens = instance.text(faults, "http_tokens", words, "give \"optional\" or \"required\"");
     let tokens = tokens.map(|word| {

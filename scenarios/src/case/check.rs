@@ -279,11 +279,11 @@ fn hole(case: &Case, document: &mut Document) {
 
 /// Whether what this defence is expected to answer is more than the proxy may.
 fn turns_red(case: &Case, step: &Step, defence: Defence) -> bool {
-    let expected = |defence| step.expect.get(&defence).or_else(|| case.expect.get(&defence));
-    let (Some(red), Some(may)) = (expected(defence), expected(Defence::Proxy)) else {
+    let (red, may) = (case.expected(step, defence), case.expected(step, Defence::Proxy));
+    if red.0.is_empty() || may.0.is_empty() {
         return true;
-    };
-    let taken = applies(step, Defence::Proxy) && applies(step, defence);
+    }
+    let taken = step.applies(Defence::Proxy) && step.applies(defence);
     is_attempt(step) && taken && red.0.iter().any(|verdict| !may.allows(verdict))
 }
 
@@ -296,8 +296,8 @@ fn attempts(case: &Case, document: &mut Document) {
         );
         return;
     }
-    for defence in Defence::ALL {
-        let attempted = case.steps.iter().any(|step| is_attempt(step) && applies(step, defence));
+    for defence in Defence::STATED {
+        let attempted = case.steps.iter().any(|step| is_attempt(step) && step.applies(defence));
         if !attempted {
             document.add(
                 "step",
@@ -310,9 +310,9 @@ fn attempts(case: &Case, document: &mut Document) {
     for (index, step) in case.steps.iter().enumerate() {
         let field = format!("step[{index}].expect");
         expectation(case, &field, &step.expect, document);
-        for defence in Defence::ALL
+        for defence in Defence::STATED
             .into_iter()
-            .filter(|defence| is_attempt(step) && applies(step, *defence))
+            .filter(|defence| is_attempt(step) && step.applies(*defence))
         {
             if !step.expect.contains_key(&defence) && !case.expect.contains_key(&defence) {
                 let remedy = format!("add `{defence} = [\"…\"]` to [expect] or to the step");
@@ -418,10 +418,6 @@ fn placeholders(case: &Case, document: &mut Document) {
 
 pub(super) fn is_attempt(step: &Step) -> bool {
     step.attempt.unwrap_or_else(|| step.action.is_attempt())
-}
-
-pub(super) fn applies(step: &Step, defence: Defence) -> bool {
-    step.only.is_empty() || step.only.contains(&defence)
 }
 
 pub(super) fn job_names(case: &Case) -> Vec<&str> {

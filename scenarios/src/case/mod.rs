@@ -4,6 +4,7 @@
 mod action;
 mod bytes;
 mod check;
+mod defence;
 mod document;
 mod fault;
 mod load;

@@ -1,48 +1,11 @@
 //! A scenario as its author writes it. Data only: what the words mean is in `play`, what is allowed where is in `shape` and `check`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+pub use super::defence::Defence;
 use crate::verdict::Expected;
-
-/// What stands between a job and credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Defence {
-    /// Nothing: jobs reach the endpoint through the instance's routing.
-    None,
-    /// Rules that drop the endpoint for everything that is forwarded, on every bridge and in both IP versions.
-    Firewall,
-    /// The metadata proxy with its own rules.
-    Proxy,
-}
-
-impl Defence {
-    /// Every defence that this version can set up, in the order of the report's columns.
-    pub const ALL: [Self; 3] = [Self::None, Self::Firewall, Self::Proxy];
-
-    /// The word on the command line and in case files.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Firewall => "firewall",
-            Self::Proxy => "proxy",
-        }
-    }
-
-    /// Reads the word.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|defence| defence.as_str() == word)
-    }
-}
-
-impl fmt::Display for Defence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
 
 /// One scenario.
 #[derive(Debug, Clone, Deserialize)]
@@ -87,6 +50,31 @@ pub struct Case {
     pub control: BTreeMap<Defence, Control>,
     /// What opens the hole that this scenario exists for.
     pub hole: Hole,
+}
+
+impl Case {
+    /// What a defence may answer to a step: what the step or the case says of it or, where neither does, what follows from the defence it is like.
+    pub fn expected(&self, step: &Step, defence: Defence) -> Expected {
+        let stated = |defence| step.expect.get(&defence).or_else(|| self.expect.get(&defence));
+        // A step's own word on the stated defence goes before the case's general one on the other.
+        match (
+            step.expect.get(&defence),
+            step.expect.get(&defence.like()),
+            self.expect.get(&defence),
+        ) {
+            (Some(expected), _, _) | (None, None, Some(expected)) => expected.clone(),
+            _ => stated(defence.like())
+                .map(|stated| defence.derive(stated))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl Step {
+    /// Whether the step is taken under a defence.
+    pub fn applies(&self, defence: Defence) -> bool {
+        self.only.is_empty() || self.only.contains(&defence) || self.only.contains(&defence.like())
+    }
 }
 
 /// A role of the simulated account.

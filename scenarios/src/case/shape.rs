@@ -60,7 +60,16 @@ const fn table(keys: &'static [Key]) -> Shape {
     Shape { keys, one_of: false }
 }
 
-pub(super) const DEFENCES: &[&str] = &["none", "firewall", "proxy"];
+pub(super) const DEFENCES: &[&str] = &[
+    "none",
+    "firewall",
+    "hop-limit",
+    "hop-limit-2",
+    "hop-limit-v1",
+    "instance-profile",
+    "proxy",
+    "firewall+proxy",
+];
 pub(super) const CONTROLS: &[&str] = &["sanctioned", "twin", "reach", "sanctioned-before"];
 pub(super) const KINDS: &[&str] = &["build", "predefined", "service", "wait"];
 pub(super) const SIGNALS: &[&str] = &[

@@ -2,7 +2,7 @@
 
 use super::action::{Keys, Place, keys};
 use super::bytes::unescape;
-use super::check::{applies, is_attempt, is_hyphenated, job_names};
+use super::check::{is_attempt, is_hyphenated, job_names};
 use super::document::{Document, suggestion};
 use super::model::{Action, Case, Defence, Step};
 use super::placeholder::containers;
@@ -15,14 +15,14 @@ pub(super) fn happened(case: &Case, index: usize, fits: impl Fn(&Step) -> bool) 
     let Some(step) = case.steps.get(index) else {
         return false;
     };
-    Defence::ALL
+    Defence::STATED
         .into_iter()
-        .filter(|defence| applies(step, *defence))
+        .filter(|defence| step.applies(*defence))
         .all(|defence| {
             case.steps
                 .iter()
                 .take(index)
-                .any(|earlier| applies(earlier, defence) && fits(earlier))
+                .any(|earlier| earlier.applies(defence) && fits(earlier))
         })
 }
 

@@ -100,7 +100,7 @@ impl RunArguments {
     pub(super) fn defences(&self) -> Vec<Standing> {
         let chosen = match (self.defence.is_empty(), self.matrix) {
             (false, _) => self.defence.clone(),
-            (true, true) => Defence::ALL.to_vec(),
+            (true, true) => Defence::MATRIX.to_vec(),
             (true, false) => vec![Defence::Proxy],
         };
         chosen.into_iter().map(Standing::Defence).collect()

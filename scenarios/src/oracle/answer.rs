@@ -122,6 +122,8 @@ pub struct View {
     pub plain: BTreeSet<String>,
     /// The instance's own role: its bare name in an answer is a leak of its own.
     pub host_role: String,
+    /// The defence lets jobs talk to the endpoint itself: what it says without a canary is the plain answer.
+    pub direct: bool,
 }
 
 /// The verdict on one exchange.
@@ -171,7 +173,12 @@ fn classify_success(answer: &Answer, view: &View) -> Verdict {
     if !view.host_role.is_empty() && text.split_whitespace().any(|word| word == view.host_role) {
         return Verdict::Leak("host-role-name".to_owned());
     }
-    if text.is_empty() || view.plain.contains(&text) || is_token(&text) || is_own_profile(&answer.body, view) {
+    if view.direct
+        || text.is_empty()
+        || view.plain.contains(&text)
+        || is_token(&text)
+        || is_own_profile(&answer.body, view)
+    {
         return Verdict::Same;
     }
     Verdict::Other(format!(
@@ -241,6 +248,7 @@ mod tests {
             job_id: "500".to_owned(),
             plain: BTreeSet::from(["x-own".to_owned()]),
             host_role: "lab-host".to_owned(),
+            direct: false,
         };
         let exchange = Exchange {
             connect: connect.to_owned(),

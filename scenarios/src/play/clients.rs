@@ -194,6 +194,12 @@ impl Play<'_> {
         ];
         if let Some(name) = &step.save {
             self.keep(name, &exchanges);
+            if step.place == "host" {
+                // What a case takes from the instance, to let a job present it, is on that job's wire by the case's own doing.
+                for exchange in &exchanges {
+                    self.played.leaked.extend(self.stage.canaries.find(&exchange.received));
+                }
+            }
         }
         let view = self.view_at(&step.place);
         Ok(Got {

@@ -21,16 +21,22 @@ enum When {
 impl Play<'_> {
     /// What this defence must show.
     pub(super) fn control(&self) -> Control {
-        let default = match self.defence {
-            Defence::None | Defence::Firewall => Control::Reach,
-            Defence::Proxy => Control::Sanctioned,
+        let like = self.defence.like();
+        let default = if like == Defence::Proxy {
+            Control::Sanctioned
+        } else {
+            Control::Reach
         };
         match &self.stage.standing {
             // What stands in the proxy's place sanctions nothing; that the route works is all it can show.
             Standing::InPlaceOfProxy(_) => Control::Reach,
-            Standing::Defence(_) | Standing::Weak(_) | Standing::Closed => {
-                self.case.control.get(&self.defence).copied().unwrap_or(default)
-            }
+            Standing::Defence(_) | Standing::Weak(_) | Standing::Closed => self
+                .case
+                .control
+                .get(&self.defence)
+                .or_else(|| self.case.control.get(&like))
+                .copied()
+                .unwrap_or(default),
         }
     }
 
@@ -79,7 +85,7 @@ impl Play<'_> {
             .steps
             .iter()
             .filter(|step| step.attempt.unwrap_or_else(|| step.action.is_attempt()))
-            .filter(|step| step.only.is_empty() || step.only.contains(&self.defence))
+            .filter(|step| step.applies(self.defence))
             .flat_map(|step| {
                 if step.places.is_empty() {
                     std::slice::from_ref(&step.place)

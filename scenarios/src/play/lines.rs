@@ -90,7 +90,7 @@ impl Line {
             to: to.to_owned(),
             send: Base64(bytes),
             bind,
-            read_ms,
+            read_ms: read_ms.or(Some(stage.patience())),
             responses: Some(responses),
             ..Raw::default()
         };

@@ -139,7 +139,7 @@ impl Play<'_> {
         self.set_scene().await?;
         self.control_before().await?;
         for (index, step) in self.case.steps.iter().enumerate() {
-            if !step.only.is_empty() && !step.only.contains(&self.defence) {
+            if !step.applies(self.defence) {
                 continue;
             }
             let each: Vec<Option<&String>> = if step.each.is_empty() {
@@ -179,10 +179,13 @@ impl Play<'_> {
     /// What a container of this job and kind may see.
     pub(crate) fn view(&self, job: &str, kind: &str) -> View {
         let sanctioned = self.cast.sanctioned(self.case, job, kind);
+        // Where jobs are meant to talk to the endpoint, its session tokens are theirs; under `none` they are part of what leaks.
+        let token = (self.defence.is_direct() && self.defence != Defence::None).then(|| "host-token".to_owned());
         View {
             own: sanctioned
                 .iter()
                 .map(|role| format!("role:{}", world_role(&self.case.id, role)))
+                .chain(token)
                 .collect(),
             roles: self
                 .cast
@@ -203,6 +206,7 @@ impl Play<'_> {
                 .chain([REGION.to_owned()])
                 .collect(),
             host_role: HOST_ROLE.to_owned(),
+            direct: self.defence.is_direct() && self.defence != Defence::None,
         }
     }
 
@@ -217,7 +221,7 @@ impl Play<'_> {
                     .filter(|name| !view.own.contains(name)),
             );
             for answer in crate::oracle::answer::Answer::parse_all(&exchange.received) {
-                if (400..500).contains(&answer.status) && !exchange.request.starts_with("HEAD") {
+                if (400..600).contains(&answer.status) && !exchange.request.starts_with("HEAD") {
                     self.played
                         .denials
                         .entry(answer.status)

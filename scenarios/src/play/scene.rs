@@ -25,7 +25,9 @@ impl Play<'_> {
             self.actors.note_network(spec.name);
         }
         let defence = self.defence;
-        let starts = |job: &&Job| !job.later && (job.only.is_empty() || job.only.contains(&defence));
+        let starts = |job: &&Job| {
+            !job.later && (job.only.is_empty() || job.only.contains(&defence) || job.only.contains(&defence.like()))
+        };
         for job in self.case.jobs.iter().filter(starts) {
             self.launch(job.name.clone()).await?;
         }
@@ -111,10 +113,6 @@ impl Play<'_> {
         config.url = format!("https://{GITLAB}");
         config.token = format!("glrt-{}", self.cast.runner_id);
         config.executor = "docker".to_owned();
-        if let Some(place) = &job.shares {
-            let member = self.actors.member(place).ok_or_else(|| missing(place))?;
-            config.docker.network_mode = format!("container:{}", member.id);
-        }
         // What an operator sets so that the SDKs in jobs find this account's STS.
         let mut environment = vec![
             format!("AWS_REGION={REGION}"),
@@ -168,6 +166,10 @@ impl Play<'_> {
         let plan = runner::plan(&config, &payload, &circumstances)
             .map_err(|error| failed(&error))?
             .with_raw_env(&raw_env);
+        let plan = match &job.shares {
+            Some(place) => plan.sharing(&self.actors.member(place).ok_or_else(|| missing(place))?.id),
+            None => plan,
+        };
         let predefined = format!("{}.predefined", job.name);
         let setting = if self.case.steps.iter().any(|step| step.place == predefined) {
             Setting::Both

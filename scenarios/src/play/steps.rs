@@ -9,7 +9,7 @@ use crate::case::model::{Action, Step};
 use crate::case::unescape;
 use crate::oracle::answer::{Answer, Credentials, Exchange, View, classify};
 use crate::report::Attempt;
-use crate::verdict::{Expected, Verdict};
+use crate::verdict::Verdict;
 
 /// What an action brought: its verdict if it makes one, and the evidence.
 #[derive(Debug, Default)]
@@ -39,11 +39,6 @@ impl Play<'_> {
         if !step.attempt.unwrap_or_else(|| step.action.is_attempt()) {
             return;
         }
-        let expected = step
-            .expect
-            .get(&self.defence)
-            .or_else(|| self.case.expect.get(&self.defence))
-            .cloned();
         let view = self.view_at(place);
         let attempt = Attempt {
             step: number,
@@ -56,7 +51,7 @@ impl Play<'_> {
             },
             note: step.note.clone(),
             verdict,
-            expected: expected.unwrap_or_else(|| Expected(Vec::new())),
+            expected: self.case.expected(step, self.defence),
             exchanges: got
                 .exchanges
                 .iter()

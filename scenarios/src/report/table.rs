@@ -107,7 +107,7 @@ fn render_matrix(text: &mut String, columns: &[&str], rows: &Rows<'_>, colour: C
             let cell = match cells.get(defence) {
                 Some(scenario) => {
                     let word = if scenario.judgement == Judgement::LeaksAsDocumented {
-                        "leaks (documented)"
+                        "leak (doc)"
                     } else {
                         scenario.judgement.as_str()
                     };

@@ -217,6 +217,17 @@ impl JobPlan {
         with_services(&self.build, services)
     }
 
+    /// The same plan with build and predefined container in the network namespace of another container. Docker takes no host name of their own there.
+    #[must_use]
+    pub fn sharing(mut self, container: &str) -> Self {
+        for request in [&mut self.predefined, &mut self.build] {
+            request.body.hostname = None;
+            request.body.networking_config = None;
+            request.body.host_config.get_or_insert_default().network_mode = Some(format!("container:{container}"));
+        }
+        self
+    }
+
     /// The same plan with these entries at the end of the build container's `Env`, as they are: what no runner sends, but any client of the engine can.
     #[must_use]
     pub fn with_raw_env(mut self, entries: &[String]) -> Self {

@@ -19,6 +19,7 @@ use crate::compose::{self, InstanceSettings};
 use crate::image::{Base, Images};
 use crate::oracle::canary::Canaries;
 use crate::play::{PlayError, literal_image, with_causes};
+use crate::probe::protocol::READ_MS;
 use crate::report::redact::Redactor;
 use control::Control;
 use guard::{Guard, Rules};
@@ -38,6 +39,15 @@ const UPSTREAM: [&str; 5] = [
     "169.254.170.2",
     "169.254.170.23",
     "fd00:ec2::23",
+];
+
+/// Where the same secrets are to be had beside the endpoint: other ports of it, and its siblings, so that a hole there shows.
+const SIBLINGS: [&str; 5] = [
+    "169.254.169.254:8080",
+    "169.254.169.254:51679",
+    "169.254.170.2:80",
+    "169.254.170.23:80",
+    "[fd00:ec2::23]:80",
 ];
 
 /// What stands in the defence's place.
@@ -61,6 +71,14 @@ impl Standing {
             Self::Weak(hole) => format!("weak-proxy({hole})"),
             Self::Closed => "weak-proxy".to_owned(),
             Self::InPlaceOfProxy(defence) => format!("{defence} for proxy"),
+        }
+    }
+
+    /// The defence that is set up; none of its own where weak-proxy stands for one.
+    pub const fn own(&self) -> Defence {
+        match self {
+            Self::Defence(defence) | Self::InPlaceOfProxy(defence) => *defence,
+            Self::Weak(_) | Self::Closed => Defence::Proxy,
         }
     }
 
@@ -163,10 +181,7 @@ impl Stage {
                 .map_err(|error| failed(name, &error))
         };
 
-        let settings = InstanceSettings {
-            http_tokens: "optional",
-            hop_limit: 2,
-        };
+        let settings = InstanceSettings::of(standing.own());
         let world = file("world.toml", &compose::world(cases, &settings))?;
         let (sts_socket, imds_socket) = (state.join("sts.sock"), state.join("imds.sock"));
         let unix = |path: &PathBuf| format!("unix:{}", path.display());
@@ -188,6 +203,7 @@ impl Stage {
                 "--control",
                 &unix(&imds_socket),
             ])
+            .args(SIBLINGS.iter().flat_map(|address| ["--listen", address]))
             .args([
                 "--sts-control",
                 &unix(&sts_socket),
@@ -199,7 +215,7 @@ impl Stage {
             ])
             .arg(&world);
         let mut processes = Vec::new();
-        for (program, listeners) in [(sts_program, 2), (imds_program, 3)] {
+        for (program, listeners) in [(sts_program, 2), (imds_program, 3 + SIBLINGS.len())] {
             let process = instance
                 .spawn(Place::Upstream, &program)
                 .map_err(|error| failed("a fake", &error))?;
@@ -248,12 +264,16 @@ impl Stage {
 
     async fn raise_defence(&mut self, workshop: &Workshop, cases: &[&Case]) -> Result<(), PlayError> {
         let weak = match &self.standing {
-            Standing::Defence(Defence::None) | Standing::InPlaceOfProxy(Defence::None) => return Ok(()),
-            Standing::Defence(Defence::Firewall) | Standing::InPlaceOfProxy(Defence::Firewall) => {
-                self.guard.rules = Rules::Firewall;
-                return self.change_rules("apply").await;
+            Standing::Defence(defence) | Standing::InPlaceOfProxy(defence) => {
+                if matches!(defence, Defence::Firewall | Defence::FirewallAndProxy) {
+                    self.guard.rules = Rules::Firewall;
+                    self.change_rules("apply").await?;
+                }
+                if defence.like() != Defence::Proxy {
+                    return Ok(());
+                }
+                None
             }
-            Standing::Defence(Defence::Proxy) | Standing::InPlaceOfProxy(Defence::Proxy) => None,
             Standing::Weak(hole) => Some(vec!["--hole".to_owned(), hole.clone()]),
             Standing::Closed => Some(Vec::new()),
         };
@@ -297,6 +317,19 @@ impl Stage {
         };
         self.guard.program = Some(program);
         self.signal_proxy("start").await
+    }
+
+    /// How long an answer is waited for, in milliseconds. Where a hop limit eats answers nothing comes, however long one waits.
+    pub fn patience(&self) -> u64 {
+        match self.standing.own() {
+            Defence::HopLimit | Defence::HopLimitV1 => 1000,
+            Defence::None
+            | Defence::Firewall
+            | Defence::HopLimit2
+            | Defence::InstanceProfile
+            | Defence::Proxy
+            | Defence::FirewallAndProxy => READ_MS,
+        }
     }
 
     /// The control listener of a fake.
