@@ -36,6 +36,8 @@ pub struct Facts {
     pub env: Vec<String>,
     /// `Config.Env` of the image the container was made from.
     pub image_env: Vec<String>,
+    /// `Config.Labels` of the image: labels of the container that equal these may not be the runner's.
+    pub image_labels: BTreeMap<String, String>,
     /// The image's id, `sha256:…`.
     pub image_id: String,
     /// The image's `RepoDigests` (`name@sha256:…`).

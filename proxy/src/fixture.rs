@@ -67,12 +67,14 @@ pub(crate) fn facts() -> Facts {
     Facts {
         run: Run {
             container_id: "a".repeat(64),
-            started_at: "2026-11-21T10:00:00.5Z".to_owned(),
+            // A minute before the clock of the tests begins.
+            started_at: "2027-01-15T07:59:00.5Z".to_owned(),
             cgroup_id: 4242,
         },
         labels: labels(),
         env: vec!["CI_JOB_ID=302".to_owned(), "PATH=/bin".to_owned()],
         image_env: vec!["PATH=/bin".to_owned()],
+        image_labels: BTreeMap::new(),
         image_id: format!("sha256:{}", "1".repeat(64)),
         repo_digests: vec![format!("registry.example.com/ruby@sha256:{}", "2".repeat(64))],
     }

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use metadata_proxy::ambient;
 use metadata_proxy::cli::{Cli, Command, ConfigFile, FirewallAction};
-use metadata_proxy::config::{Config, Environment};
-use metadata_proxy::firewall::{self, FirewallError, Plan};
+use metadata_proxy::config::{Config, Environment, HostAccess};
+use metadata_proxy::firewall::{self, FirewallError, HostPlan, Plan};
 use metadata_proxy::run::run;
 use metadata_proxy::selftest;
 use tracing_subscriber::EnvFilter;
@@ -72,15 +72,33 @@ fn obey(command: Command) -> Result<(), u8> {
 fn obey_firewall(action: &FirewallAction) -> Result<(), u8> {
     match action {
         FirewallAction::Plan(file) => {
-            announce(plan(file)?.to_string().trim_end());
+            let config = read(file)?;
+            announce(plan(file, &config)?.to_string().trim_end());
+            if let Some(host) = host_plan(&config)? {
+                announce(host.to_string().trim_end());
+            }
             Ok(())
         }
-        FirewallAction::Apply(file) => drive(firewall::apply(plan(file)?)),
+        FirewallAction::Apply(file) => {
+            let config = read(file)?;
+            let (plan, host) = (plan(file, &config)?, host_plan(&config)?);
+            drive(async {
+                firewall::apply(plan).await?;
+                match &host {
+                    Some(host) => firewall::close_host(host).await,
+                    None => firewall::open_host().await,
+                }
+            })
+        }
         FirewallAction::Verify(file) => {
-            let plan = plan(file)?;
+            let config = read(file)?;
+            let (plan, host) = (plan(file, &config)?, host_plan(&config)?);
             let mut differences = Vec::new();
             drive(async {
                 differences = firewall::verify(plan).await?;
+                if let Some(host) = &host {
+                    differences.extend(firewall::verify_host(host).await?);
+                }
                 Ok::<(), FirewallError>(())
             })?;
             for difference in &differences {
@@ -90,14 +108,24 @@ fn obey_firewall(action: &FirewallAction) -> Result<(), u8> {
         }
         FirewallAction::Remove(file) => {
             drop(read(file)?);
-            drive(firewall::remove())
+            drive(async {
+                firewall::remove().await?;
+                firewall::open_host().await
+            })
         }
     }
 }
 
+/// The rules for the host's own processes, unless all of them may ask.
+fn host_plan(config: &Config) -> Result<Option<HostPlan>, u8> {
+    match &config.firewall.host {
+        HostAccess::Closed { cgroups } => HostPlan::new(cgroups).map(Some).map_err(|error| fail(&error)),
+        HostAccess::Open => Ok(None),
+    }
+}
+
 /// The rules for the configured port.
-fn plan(file: &ConfigFile) -> Result<Plan, u8> {
-    let config = read(file)?;
+fn plan(file: &ConfigFile, config: &Config) -> Result<Plan, u8> {
     NonZeroU16::new(config.listen.port).map(Plan::new).ok_or_else(|| {
         complain(
             "error",

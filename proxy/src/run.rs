@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use crate::ambient;
 use crate::attest::{KernelAttestor, StartError};
 use crate::audit::{self, AuditLog, Sink};
-use crate::config::{Audit, Config};
+use crate::config::{Audit, Config, HostAccess};
 use crate::credentials::{Cache, NoClient, Sts};
 use crate::engine::{Engine, EngineError};
-use crate::firewall::{self, Difference, ENDPOINTS, FirewallError, Plan};
+use crate::firewall::{self, Difference, ENDPOINTS, FirewallError, HostPlan, Plan};
 use crate::metrics::{self, BindFault, Metrics};
 use crate::policy::Policy;
 use crate::selftest::{self, SelfTestError};
@@ -187,38 +187,65 @@ async fn close_endpoint(
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
     if config.firewall.manage {
-        raise_firewall(plan).await?;
-        tokio::spawn(keep_firewall(plan, Arc::clone(metrics), stop.clone()));
+        let rules = Rules {
+            plan,
+            host: match &config.firewall.host {
+                HostAccess::Closed { cgroups } => Some(HostPlan::new(cgroups)?.with_itself()?),
+                HostAccess::Open => None,
+            },
+        };
+        rules.apply().await?;
+        let differences = rules.verify().await?;
+        if !differences.is_empty() {
+            return Err(RunError::NotApplied { differences });
+        }
+        tokio::spawn(keep_firewall(rules, Arc::clone(metrics), stop.clone()));
     }
     Ok(())
 }
 
-async fn raise_firewall(plan: Plan) -> Result<(), RunError> {
-    firewall::apply(plan).await?;
-    let differences = firewall::verify(plan).await?;
-    if differences.is_empty() {
-        Ok(())
-    } else {
-        Err(RunError::NotApplied { differences })
+/// All the rules of a running proxy.
+#[derive(Debug)]
+struct Rules {
+    plan: Plan,
+    /// For the host's own processes; absent: all may ask.
+    host: Option<HostPlan>,
+}
+
+impl Rules {
+    async fn apply(&self) -> Result<(), FirewallError> {
+        firewall::apply(self.plan).await?;
+        match &self.host {
+            Some(host) => firewall::close_host(host).await,
+            None => firewall::open_host().await,
+        }
+    }
+
+    async fn verify(&self) -> Result<Vec<Difference>, FirewallError> {
+        let mut differences = firewall::verify(self.plan).await?;
+        if let Some(host) = &self.host {
+            differences.extend(firewall::verify_host(host).await?);
+        }
+        Ok(differences)
     }
 }
 
 /// Looks at the rules again and again, and repairs what somebody changed (P18).
-async fn keep_firewall(plan: Plan, metrics: Arc<Metrics>, stop: CancellationToken) {
+async fn keep_firewall(rules: Rules, metrics: Arc<Metrics>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(VERIFY_EVERY) => {}
         }
-        match firewall::verify(plan).await {
+        match rules.verify().await {
             Ok(differences) if differences.is_empty() => {}
             Ok(differences) => {
                 tracing::error!(
                     differences = list(&differences),
-                    "somebody changed the firewall; repairing it"
+                    "the firewall is not as planned; repairing it"
                 );
                 metrics.count_repair();
-                if let Err(error) = firewall::apply(plan).await {
+                if let Err(error) = rules.apply().await {
                     tracing::error!(%error, "the firewall cannot be repaired");
                 }
             }

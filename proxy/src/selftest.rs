@@ -78,7 +78,8 @@ pub enum SelfTestError {
 }
 
 fn exited(code: Option<i64>) -> String {
-    code.map(|code| format!(" (it ended with exit code {code})")).unwrap_or_default()
+    code.map(|code| format!(" (it ended with exit code {code})"))
+        .unwrap_or_default()
 }
 
 /// What this machine lacks, by what was missing.
@@ -129,7 +130,9 @@ where
         let probe = start(engine, endpoint, nonce).await?;
         match timeout(ARRIVAL, watch(attestor, &mut accept, &probe, nonce)).await {
             Ok(judged) => judged,
-            Err(_) => Err(SelfTestError::NotArrived { exit_code: exit_code(engine, &probe).await }),
+            Err(_) => Err(SelfTestError::NotArrived {
+                exit_code: exit_code(engine, &probe).await,
+            }),
         }
     };
     let proven = proven.await;
@@ -137,7 +140,11 @@ where
     let options = RemoveImageOptionsBuilder::default().force(true).build();
     let image = format!("{REPOSITORY}:{nonce}");
     // What cannot be removed now costs space, and nothing else.
-    let _ = crate::engine::within("removing the self-test's image", engine.docker().remove_image(&image, Some(options), None)).await;
+    let _ = crate::engine::within(
+        "removing the self-test's image",
+        engine.docker().remove_image(&image, Some(options), None),
+    )
+    .await;
     proven
 }
 
@@ -170,10 +177,18 @@ where
                 attested: facts.run.container_id.clone(),
                 expected: probe.to_owned(),
             })),
-            Ok((_, pin)) => Some(attestor.confirm(&pin).map_err(|reason| SelfTestError::Unattested { reason })),
+            Ok((_, pin)) => Some(
+                attestor
+                    .confirm(&pin)
+                    .map_err(|reason| SelfTestError::Unattested { reason }),
+            ),
             Err(reason) => Some(Err(SelfTestError::Unattested { reason })),
         };
-        let answer = if verdict.as_ref().is_some_and(Result::is_ok) { GRANTED } else { NOT_YET };
+        let answer = if verdict.as_ref().is_some_and(Result::is_ok) {
+            GRANTED
+        } else {
+            NOT_YET
+        };
         let _ = timeout(REQUEST, stream.write_all(answer)).await;
         let _ = timeout(REQUEST, stream.shutdown()).await;
         if let Some(verdict) = verdict {
@@ -185,15 +200,25 @@ where
 async fn import(engine: &Engine, nonce: &str) -> Result<(), SelfTestError> {
     let doing = "importing the self-test's image";
     let body = bollard::body_try_stream(image::stream_image().map_err(SelfTestError::Image)?);
-    let options = CreateImageOptionsBuilder::default().from_src("-").repo(REPOSITORY).tag(nonce).build();
+    let options = CreateImageOptionsBuilder::default()
+        .from_src("-")
+        .repo(REPOSITORY)
+        .tag(nonce)
+        .build();
     let mut progress = Box::pin(engine.docker().create_image(Some(options), Some(body), None));
     let imported = async {
         while let Some(step) = progress.next().await {
-            step.map_err(|source| EngineError::Api { doing, source: Box::new(source) })?;
+            step.map_err(|source| EngineError::Api {
+                doing,
+                source: Box::new(source),
+            })?;
         }
         Ok(())
     };
-    timeout(IMPORT, imported).await.unwrap_or(Err(EngineError::TimedOut { doing })).map_err(SelfTestError::Engine)
+    timeout(IMPORT, imported)
+        .await
+        .unwrap_or(Err(EngineError::TimedOut { doing }))
+        .map_err(SelfTestError::Engine)
 }
 
 async fn start(engine: &Engine, endpoint: SocketAddr, nonce: &str) -> Result<String, EngineError> {
@@ -221,20 +246,37 @@ async fn start(engine: &Engine, endpoint: SocketAddr, nonce: &str) -> Result<Str
 
 async fn exit_code(engine: &Engine, probe: &str) -> Option<i64> {
     let inspect = engine.docker().inspect_container(probe, None);
-    let state = crate::engine::within("inspecting the self-test's container", inspect).await.ok()?.state?;
-    if state.running == Some(false) { state.exit_code } else { None }
+    let state = crate::engine::within("inspecting the self-test's container", inspect)
+        .await
+        .ok()?
+        .state?;
+    if state.running == Some(false) {
+        state.exit_code
+    } else {
+        None
+    }
 }
 
 /// Removes probe containers: this one's, and those that a crash left behind.
 async fn sweep(engine: &Engine) {
     let docker = engine.docker();
     let filters = HashMap::from([("label", vec![LABEL])]);
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let listed = crate::engine::within("listing the self-test's containers", docker.list_containers(Some(options))).await;
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&filters)
+        .build();
+    let listed = crate::engine::within(
+        "listing the self-test's containers",
+        docker.list_containers(Some(options)),
+    )
+    .await;
     for id in listed.into_iter().flatten().filter_map(|container| container.id) {
         let options = RemoveContainerOptionsBuilder::default().force(true).build();
-        let removed =
-            crate::engine::within("removing the self-test's container", docker.remove_container(&id, Some(options))).await;
+        let removed = crate::engine::within(
+            "removing the self-test's container",
+            docker.remove_container(&id, Some(options)),
+        )
+        .await;
         if let Err(error) = removed {
             tracing::warn!(%error, container = %id, "a container of the self-test could not be removed");
         }
@@ -271,7 +313,9 @@ pub enum CallError {
 /// # Errors
 /// The endpoint did not answer as a proxy that runs the self-test does.
 pub fn call(arguments: &[String]) -> Result<(), CallError> {
-    let [endpoint, nonce] = arguments else { return Err(CallError::Usage) };
+    let [endpoint, nonce] = arguments else {
+        return Err(CallError::Usage);
+    };
     let endpoint: SocketAddr = endpoint.parse().map_err(|_| CallError::Usage)?;
     let ask = || -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect_timeout(&endpoint, CALL)?;
@@ -279,14 +323,19 @@ pub fn call(arguments: &[String]) -> Result<(), CallError> {
         stream.set_write_timeout(Some(CALL))?;
         write!(stream, "GET /{SUBCOMMAND}/{nonce} HTTP/1.1\r\nHost: {endpoint}\r\n\r\n")?;
         let mut answer = Vec::new();
-        stream.take(u64::try_from(GRANTED.len()).unwrap_or(0)).read_to_end(&mut answer)?;
+        stream
+            .take(u64::try_from(GRANTED.len()).unwrap_or(0))
+            .read_to_end(&mut answer)?;
         Ok(answer)
     };
     let answer = ask().map_err(|source| CallError::Io { endpoint, source })?;
     if answer == GRANTED {
         return Ok(());
     }
-    Err(CallError::Answer { endpoint, answer: String::from_utf8_lossy(&answer).into_owned() })
+    Err(CallError::Answer {
+        endpoint,
+        answer: String::from_utf8_lossy(&answer).into_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -117,6 +117,7 @@ impl Registry {
             labels: second.labels,
             env: second.env,
             image_env: image.env,
+            image_labels: image.labels,
             image_id: second.image_id,
             repo_digests: image.repo_digests,
         };

@@ -91,6 +91,12 @@ impl Config {
                     .to_owned(),
             );
         }
+        if self.firewall.host == HostAccess::Open {
+            warnings.push(
+                "firewall.host is \"open\": host-network containers and rootless engines reach the real endpoint"
+                    .to_owned(),
+            );
+        }
         if !self.attestation.self_test {
             warnings.push(
                 "attestation.self_test is false: start-up does not prove that callers can be told apart".to_owned(),
@@ -149,10 +155,24 @@ pub struct Imds {
 }
 
 /// Who looks after the firewall.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Firewall {
     /// `run` applies and verifies the rules. It never removes them.
     pub manage: bool,
+    /// Which of the host's own processes may ask the endpoint.
+    pub host: HostAccess,
+}
+
+/// Which of the host's own processes may ask the endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostAccess {
+    /// The proxy, and the cgroups that are named (`/system.slice/amazon-ssm-agent.service`).
+    Closed {
+        /// cgroup v2 paths from the root of the hierarchy.
+        cgroups: Vec<String>,
+    },
+    /// Every process, those of host-network containers and rootless engines included.
+    Open,
 }
 
 /// How callers are told apart.

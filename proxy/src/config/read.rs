@@ -8,8 +8,8 @@ use toml::de::DeTable;
 use super::fault::{Faults, Source};
 use super::table::Fields;
 use super::{
-    Account, Attestation, Audit, Aws, Config, Engine, Environment, ExternalId, Firewall, Home, Host, Image, Imds, Kind,
-    Listen, MetricsAddress, Partition, Ref, Region, Role, Rule, Runner,
+    Account, Attestation, Audit, Aws, Config, Engine, Environment, ExternalId, Firewall, Home, Host, HostAccess, Image,
+    Imds, Kind, Listen, MetricsAddress, Partition, Ref, Region, Role, Rule, Runner,
 };
 
 const METRICS_REMEDY: &str =
@@ -174,8 +174,59 @@ fn read_imds(mut fields: Fields<'_, '_>) -> Imds {
 
 fn read_firewall(mut fields: Fields<'_, '_>) -> Firewall {
     let manage = fields.flag("manage", true);
+    let is_open = fields.parse(
+        "host",
+        |text| match text {
+            "closed" => Ok(false),
+            "open" => Ok(true),
+            _ => Err("neither closed nor open"),
+        },
+        "write closed, and name in host_cgroups who on the host needs the endpoint",
+    );
+    let cgroups = fields.parse_all(
+        "host_cgroups",
+        parse_cgroup,
+        "write the cgroup v2 path of one service, such as /system.slice/amazon-ssm-agent.service",
+    );
+    let host = if is_open.is_some_and(|found| found.value) {
+        for found in &cgroups {
+            let remedy = "remove it, or write host = \"closed\"";
+            fields.fault(found, "names who may ask, but host is \"open\": everybody may", remedy);
+        }
+        HostAccess::Open
+    } else {
+        HostAccess::Closed {
+            cgroups: cgroups.into_iter().map(|found| found.value).collect(),
+        }
+    };
     fields.close();
-    Firewall { manage }
+    Firewall { manage, host }
+}
+
+/// The path of a cgroup, without the slash at its end. What holds containers would let every one of them through.
+fn parse_cgroup(text: &str) -> Result<String, &'static str> {
+    let path = text
+        .strip_prefix('/')
+        .ok_or("not a path from the root of the hierarchy")?;
+    let plain =
+        |name: &str| !matches!(name, "" | "." | "..") && name.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
+    let names: Vec<&str> = path.split('/').collect();
+    if text.len() > 512 || !names.iter().copied().all(plain) {
+        return Err("not a plain path");
+    }
+    let holds_containers = matches!(
+        names[..],
+        ["system.slice" | "user.slice" | "machine.slice" | "init.scope"]
+    ) || matches!(
+        names.first(),
+        Some(&"docker" | &"kubepods" | &"kubepods.slice" | &"podman" | &"libpod_parent")
+    ) || names
+        .iter()
+        .any(|name| name.starts_with("docker-") && name.ends_with(".scope"));
+    if holds_containers {
+        return Err("holds containers or everything");
+    }
+    Ok(text.to_owned())
 }
 
 fn read_attestation(mut fields: Fields<'_, '_>) -> Attestation {

@@ -161,6 +161,12 @@ impl<'s, 'i> Fields<'s, 'i> {
             .fault(self.at.clone(), self.field(name), "is missing", remedy);
     }
 
+    /// A fault of a value that is good by itself.
+    pub(super) fn fault<T>(&self, found: &Found<T>, problem: &str, remedy: &str) {
+        self.source
+            .fault(found.at.clone(), found.field.clone(), problem, remedy);
+    }
+
     fn parse_value<T, E: Display>(
         &self,
         name: &str,

@@ -271,3 +271,36 @@ fn what_is_unwise_is_said() {
     );
     assert_eq!(read(&text).unwrap().warnings().len(), 5);
 }
+
+#[test]
+fn the_host_is_closed_but_for_the_cgroups_that_are_named() {
+    use super::HostAccess;
+    let host = |text: &str| {
+        let text = format!("{HEADER}[firewall]\n{text}\n");
+        Config::read("test.toml", &text, &Environment::default()).map(|config| config.firewall.host)
+    };
+    let closed = |cgroups: &[&str]| HostAccess::Closed {
+        cgroups: cgroups.iter().map(ToString::to_string).collect(),
+    };
+    let agent = "/system.slice/amazon-ssm-agent.service";
+    assert_eq!(host(""), Ok(closed(&[])));
+    assert_eq!(
+        host(&format!("host = \"closed\"\nhost_cgroups = [\"{agent}\"]")),
+        Ok(closed(&[agent]))
+    );
+    assert_eq!(host("host = \"open\""), Ok(HostAccess::Open));
+    for faulty in [
+        "host = \"ajar\"".to_owned(),
+        format!("host = \"open\"\nhost_cgroups = \"{agent}\""),
+        "host_cgroups = \"system.slice/x.service\"".to_owned(),
+        "host_cgroups = \"/\"".to_owned(),
+        "host_cgroups = \"/system.slice\"".to_owned(),
+        "host_cgroups = \"/docker\"".to_owned(),
+        "host_cgroups = \"/system.slice/docker-0123.scope\"".to_owned(),
+        "host_cgroups = \"/a/../b\"".to_owned(),
+        "host_cgroups = '/a\" accept; x'".to_owned(),
+        "host_cgroups = \"/a\\nb\"".to_owned(),
+    ] {
+        assert_eq!(host(&faulty).unwrap_err().0.len(), 1, "{faulty}");
+    }
+}

@@ -63,6 +63,8 @@ impl Inspected {
 pub struct Image {
     /// `Config.Env`.
     pub env: Vec<String>,
+    /// `Config.Labels`.
+    pub labels: BTreeMap<String, String>,
     /// `RepoDigests`.
     pub repo_digests: Vec<String>,
 }
@@ -71,8 +73,10 @@ impl Image {
     /// Reads the engine's answer.
     #[must_use]
     pub fn read(answer: ImageInspect) -> Self {
+        let config = answer.config.unwrap_or_default();
         Self {
-            env: answer.config.and_then(|config| config.env).unwrap_or_default(),
+            env: config.env.unwrap_or_default(),
+            labels: config.labels.unwrap_or_default().into_iter().collect(),
             repo_digests: answer.repo_digests.unwrap_or_default(),
         }
     }

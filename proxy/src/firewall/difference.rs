@@ -48,6 +48,15 @@ pub enum Difference {
         /// What it says.
         live: Value,
     },
+    /// The whole table for the host itself is gone.
+    HostTableMissing,
+    /// A line of the table for the host itself is another one, or a cgroup that it names was made again.
+    HostRule {
+        /// As it should be; absent: nothing should stand there.
+        planned: Option<String>,
+        /// What stands there.
+        live: Option<String>,
+    },
     /// A routing rule is gone.
     RoutingMissing {
         /// The command that adds it.
@@ -71,6 +80,15 @@ impl fmt::Display for Difference {
             }
             Self::RuleChanged { chain, place, live } => write!(f, "rule {place} of chain {chain} is {live} instead"),
             Self::RuleAdded { chain, live } => write!(f, "chain {chain} also contains {live}"),
+            Self::HostTableMissing => f.write_str("the table for the host itself is missing"),
+            Self::HostRule { planned, live } => {
+                let (planned, live) = (planned.as_deref(), live.as_deref());
+                let (planned, live) = (planned.unwrap_or("nothing"), live.unwrap_or("nothing"));
+                write!(
+                    f,
+                    "for the host itself there is {live:?} instead of {planned:?}, or its cgroup was made again"
+                )
+            }
             Self::RoutingMissing { command } => write!(f, "a routing rule is missing: ip {command}"),
             Self::RoutingAdded { live } => write!(f, "a routing rule has the priority of one of ours: {live}"),
         }
@@ -105,6 +123,15 @@ pub(crate) fn of_table(plan: Plan, listing: Option<&Value>) -> Vec<Difference> {
         live_chains
             .into_iter()
             .filter(|live| !planned_chains.contains(live))
+            .map(|live| Difference::Unexpected { live }),
+    );
+    // A dormant table is listed like any other, and does nothing.
+    let ours = serde_json::json!({"family": "inet", "name": TABLE});
+    let tables = objects.iter().filter_map(|object| object.get("table"));
+    differences.extend(
+        tables
+            .map(without_handle)
+            .filter(|table| *table != ours)
             .map(|live| Difference::Unexpected { live }),
     );
     let known = ["metainfo", "table", "chain", "rule"];

@@ -35,6 +35,9 @@ pub(crate) fn rules(plan: Plan) -> Vec<Rule> {
     let (v4, v6) = (json!(ENDPOINT_V4.to_string()), json!(ENDPOINT_V6.to_string()));
     let link_local_v4 = json!({"prefix": {"addr": "169.254.0.0", "len": 16}});
     let link_local_v6 = json!({"prefix": {"addr": "fd00:ec2::", "len": 32}});
+    // The same services, as a translator between IP versions on the way would understand them (NET-18): NAT64 and 6to4.
+    let nat64 = json!({"prefix": {"addr": "64:ff9b::a9fe:0", "len": 112}});
+    let six_to_four = json!({"prefix": {"addr": "2002:a9fe::", "len": 32}});
     let foreign = is_not(json!({"meta": {"key": "iifname"}}), json!("lo"));
     let rule = |chain, comment, expressions| Rule {
         chain,
@@ -108,6 +111,16 @@ pub(crate) fn rules(plan: Plan) -> Vec<Rule> {
             "link_local_forward",
             "nothing else of the instance is for jobs",
             json!([is(payload("ip6", "daddr"), link_local_v6), {"drop": null}]),
+        ),
+        rule(
+            "link_local_forward",
+            "nothing of the instance through NAT64",
+            json!([is(payload("ip6", "daddr"), nat64), {"drop": null}]),
+        ),
+        rule(
+            "link_local_forward",
+            "nothing of the instance through 6to4",
+            json!([is(payload("ip6", "daddr"), six_to_four), {"drop": null}]),
         ),
     ]
 }

@@ -5,6 +5,7 @@
 
 mod difference;
 mod document;
+mod host;
 mod live;
 mod programs;
 mod routing;
@@ -14,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 
 pub use difference::Difference;
+pub use host::{HostPlan, close_host, open_host, verify_host};
 pub use live::{apply, remove, verify};
 pub use programs::FirewallError;
 

@@ -56,6 +56,12 @@ pub enum FirewallError {
         #[source]
         source: serde_json::Error,
     },
+    /// The host's processes cannot be told apart.
+    #[error(
+        "the host's own processes cannot be told apart by their cgroup v2; firewall.host = \"open\" does without, and lets \
+         host-network containers reach the real endpoint"
+    )]
+    Cgroup(#[source] io::Error),
     /// Connections that were made before could not be cut.
     #[error("deleting tracked connections to the endpoint")]
     Tracked(#[source] io::Error),

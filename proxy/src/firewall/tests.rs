@@ -60,7 +60,9 @@ fn the_plan_is_printed_exactly_as_it_is_applied() {
     {"add":{"rule":{"chain":"link_local_forward","comment":"name resolution of the VPC","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":"169.254.169.253"}},{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":53}},{"accept":null}],"family":"inet","table":"metadata_proxy"}}},
     {"add":{"rule":{"chain":"link_local_forward","comment":"time of the VPC","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":"169.254.169.123"}},{"match":{"left":{"payload":{"field":"dport","protocol":"udp"}},"op":"==","right":123}},{"accept":null}],"family":"inet","table":"metadata_proxy"}}},
     {"add":{"rule":{"chain":"link_local_forward","comment":"nothing else of the instance is for jobs","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":{"prefix":{"addr":"169.254.0.0","len":16}}}},{"drop":null}],"family":"inet","table":"metadata_proxy"}}},
-    {"add":{"rule":{"chain":"link_local_forward","comment":"nothing else of the instance is for jobs","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip6"}},"op":"==","right":{"prefix":{"addr":"fd00:ec2::","len":32}}}},{"drop":null}],"family":"inet","table":"metadata_proxy"}}}
+    {"add":{"rule":{"chain":"link_local_forward","comment":"nothing else of the instance is for jobs","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip6"}},"op":"==","right":{"prefix":{"addr":"fd00:ec2::","len":32}}}},{"drop":null}],"family":"inet","table":"metadata_proxy"}}},
+    {"add":{"rule":{"chain":"link_local_forward","comment":"nothing of the instance through NAT64","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip6"}},"op":"==","right":{"prefix":{"addr":"64:ff9b::a9fe:0","len":112}}}},{"drop":null}],"family":"inet","table":"metadata_proxy"}}},
+    {"add":{"rule":{"chain":"link_local_forward","comment":"nothing of the instance through 6to4","expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip6"}},"op":"==","right":{"prefix":{"addr":"2002:a9fe::","len":32}}}},{"drop":null}],"family":"inet","table":"metadata_proxy"}}}
     ]}
     END
     "#);
@@ -92,6 +94,13 @@ fn every_difference_is_named() {
     rule 2 of chain endpoint_redirect is missing (the endpoint is answered by the proxy)
     chain link_local_forward also contains [{"accept":null}]
     "#);
+}
+
+#[test]
+fn a_table_that_sleeps_is_named() {
+    let mut objects = listing();
+    objects[1]["table"]["flags"] = json!(["dormant"]);
+    insta::assert_snapshot!(compare(&objects)[0], @r#"the table inet metadata_proxy also contains {"family":"inet","flags":["dormant"],"name":"metadata_proxy"}"#);
 }
 
 #[test]

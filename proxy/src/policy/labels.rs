@@ -2,6 +2,7 @@
 //! absent was not set by the runner, so that an image's label of that name must not count (rule: missing is a refusal).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Reason;
 use crate::config::{Host, Kind, Ref, Runner, parse_number};
@@ -25,14 +26,19 @@ pub struct Job {
     pub pipeline: u64,
     /// The ref: branch, tag or merge request, protected or not. The label does not tell.
     pub r#ref: Ref,
+    /// How long the job may take.
+    pub timeout: Duration,
 }
 
 /// Reads the runner's labels.
 ///
 /// # Errors
-/// When one is absent or is not as the runner writes it.
-pub fn read(labels: &BTreeMap<String, String>) -> Result<Job, Reason> {
-    let labels = Labels(labels);
+/// When one is absent, is not as the runner writes it, or may be the image's.
+pub fn read(labels: &BTreeMap<String, String>, image_labels: &BTreeMap<String, String>) -> Result<Job, Reason> {
+    let labels = Labels {
+        of_container: labels,
+        of_image: image_labels,
+    };
     labels.read("managed", |text| (text == "true").then_some(()))?;
     let kind = labels.read("type", Kind::parse)?;
     let runner = labels.read("runner.id", |text| Runner::parse(text).ok())?;
@@ -45,7 +51,7 @@ pub fn read(labels: &BTreeMap<String, String>) -> Result<Job, Reason> {
     labels.read("job.sha", is_commit)?;
     labels.read("job.before_sha", is_commit)?;
     let r#ref = labels.read("job.ref", |text| Ref::parse(text).ok())?;
-    labels.read("job.timeout", is_duration)?;
+    let timeout = labels.read("job.timeout", parse_duration)?;
     let pipeline = labels.read("pipeline.id", |text| parse_number(text).ok())?;
     if job_of_url != job {
         return Err(Reason::JobUrlOfAnotherJob);
@@ -58,17 +64,24 @@ pub fn read(labels: &BTreeMap<String, String>) -> Result<Job, Reason> {
         job,
         pipeline,
         r#ref,
+        timeout,
     })
 }
 
-struct Labels<'l>(&'l BTreeMap<String, String>);
+struct Labels<'l> {
+    of_container: &'l BTreeMap<String, String>,
+    of_image: &'l BTreeMap<String, String>,
+}
 
 impl Labels<'_> {
     fn read<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Reason> {
-        let text = self
-            .0
-            .get(&format!("{PREFIX}{name}"))
-            .ok_or(Reason::LabelMissing(name))?;
+        let key = format!("{PREFIX}{name}");
+        let text = self.of_container.get(&key).ok_or(Reason::LabelMissing(name))?;
+        // The engine fills labels that the create request lacks from the image. With an equal value there, nothing says that the
+        // runner set it, or that the runner made this container at all (IMG-02).
+        if self.of_image.get(&key) == Some(text) {
+            return Err(Reason::LabelFromImage(name));
+        }
         parse(text).ok_or(Reason::LabelMalformed(name))
     }
 }
@@ -93,15 +106,28 @@ fn is_commit(text: &str) -> Option<()> {
     good.then_some(())
 }
 
-/// A duration as Go prints it, such as `1h0m0s`.
-fn is_duration(text: &str) -> Option<()> {
-    let good = (2..=32).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_digit())
-        && text.ends_with('s')
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'h' | b'm' | b's'));
-    good.then_some(())
+/// A duration as Go prints it, such as `1h0m0s` or `1m0.5s`: hours, minutes and seconds, in that order, seconds always.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut seconds = 0_u64;
+    for (unit, factor) in [('h', 3600), ('m', 60)] {
+        if let Some((number, behind)) = rest.split_once(unit) {
+            seconds = seconds.checked_add(parse_whole(number)?.checked_mul(factor)?)?;
+            rest = behind;
+        }
+    }
+    let last = rest.strip_suffix('s')?;
+    let whole = match last.split_once('.') {
+        // Rounded up: what is compared is minutes and hours.
+        Some((whole, fraction)) => parse_whole(fraction).and(parse_whole(whole))?.checked_add(1)?,
+        None => parse_whole(last)?,
+    };
+    seconds.checked_add(whole).map(Duration::from_secs)
+}
+
+fn parse_whole(text: &str) -> Option<u64> {
+    let good = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    good.then(|| text.parse().ok()).flatten()
 }
 
 /// `https://HOST/PATH/-/jobs/ID`: the host and the job.

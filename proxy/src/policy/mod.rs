@@ -6,6 +6,10 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+
 use crate::caller::Facts;
 use crate::config::{Config, ExternalId, Home, Role, Rule};
 
@@ -14,6 +18,9 @@ pub use reason::Reason;
 
 // STS takes 2 to 64 characters of [\w+=,.@-].
 const SESSION_NAME_MAX: usize = 64;
+
+/// How much longer than `job.timeout` a container may live: `after_script` has five minutes of its own, and cleaning up takes a while.
+const GRACE: Duration = Duration::from_mins(10);
 
 /// The operator's rules, ready to decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +51,8 @@ pub struct Grant {
     pub session_name: String,
     /// The rule's name.
     pub rule: String,
+    /// When the job must be over, at the latest: a crashed runner leaves containers behind, with their role (rule A11).
+    pub until: SystemTime,
 }
 
 /// What policy says of a container.
@@ -65,7 +74,8 @@ pub fn decide(policy: &Policy, facts: &Facts) -> Decision {
 }
 
 fn grant(policy: &Policy, facts: &Facts) -> Result<Grant, Reason> {
-    let job = labels::read(&facts.labels)?;
+    let job = labels::read(&facts.labels, &facts.image_labels)?;
+    let until = end(&facts.run.started_at, job.timeout)?;
     let rule = match_rule(&policy.rules, &job, facts)?;
     let role = match selector::find(&facts.env, &facts.image_env)? {
         None => rule.role.clone().ok_or(Reason::NoRoleSelected)?,
@@ -82,7 +92,16 @@ fn grant(policy: &Policy, facts: &Facts) -> Result<Grant, Reason> {
         external_id: rule.external_id.clone(),
         session_name: name_session(&job),
         rule: rule.name.clone(),
+        until,
     })
+}
+
+/// When a job that started then must be over.
+fn end(started_at: &str, timeout: Duration) -> Result<SystemTime, Reason> {
+    let started: Timestamp = started_at.parse().map_err(|_| Reason::StartUnknown)?;
+    let started = SystemTime::from(started);
+    let lifetime = timeout.checked_add(GRACE).ok_or(Reason::StartUnknown)?;
+    started.checked_add(lifetime).ok_or(Reason::StartUnknown)
 }
 
 /// Finds the one rule that matches, or the first criterion that left none.

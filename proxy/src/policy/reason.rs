@@ -9,6 +9,12 @@ pub enum Reason {
     LabelMissing(&'static str),
     /// A label does not read as GitLab Runner writes it.
     LabelMalformed(&'static str),
+    /// A label may be the image's, so that nothing says that the runner set it.
+    LabelFromImage(&'static str),
+    /// The engine's `StartedAt` is no time.
+    StartUnknown,
+    /// The container runs for longer than its job may take.
+    TooOld,
     /// The job id at the end of `job.url` is not `job.id`.
     JobUrlOfAnotherJob,
     /// No rule names this runner on this GitLab server.
@@ -46,6 +52,9 @@ impl Reason {
         match self {
             Self::LabelMissing(_) => "label-missing",
             Self::LabelMalformed(_) => "label-malformed",
+            Self::LabelFromImage(_) => "label-from-image",
+            Self::StartUnknown => "start-unknown",
+            Self::TooOld => "too-old",
             Self::JobUrlOfAnotherJob => "job-url-of-another-job",
             Self::NoRuleForRunner => "no-rule-for-runner",
             Self::NoRuleForProject => "no-rule-for-project",
@@ -75,6 +84,16 @@ impl fmt::Display for Reason {
             }
             Self::LabelMalformed(label) => {
                 write!(f, "the label {label} does not read as GitLab Runner writes it")
+            }
+            Self::LabelFromImage(label) => {
+                write!(
+                    f,
+                    "the image has the label {label} with the same value, so that nothing says that GitLab Runner set it"
+                )
+            }
+            Self::StartUnknown => f.write_str("the engine does not say when the container started"),
+            Self::TooOld => {
+                f.write_str("the container runs for longer than its job may take: the runner left it behind")
             }
             Self::JobUrlOfAnotherJob => f.write_str("the labels job.url and job.id name different jobs"),
             Self::NoRuleForRunner => f.write_str("no rule names this runner on this GitLab server"),

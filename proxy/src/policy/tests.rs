@@ -1,5 +1,7 @@
 //! What each item of the catalogue that concerns policy must come to.
 
+mod provenance;
+
 use proptest::prelude::*;
 
 use super::{Decision, Policy, Reason, decide};
@@ -291,7 +293,23 @@ fn role_27_every_label_must_read_as_the_runner_writes_it() {
         ("job.sha", &["", "main", "0123456789ABCDEF0123456789ABCDEF01234567"]),
         ("job.before_sha", &["", "x"]),
         ("job.ref", &["", "ma in", "main\n"]),
-        ("job.timeout", &["", "3600", "h", "1h; x"]),
+        (
+            "job.timeout",
+            &[
+                "",
+                "3600",
+                "h",
+                "s",
+                "1h; x",
+                "1h",
+                "1m1h0s",
+                "-1s",
+                "1.s",
+                ".5s",
+                "1h0.5m0s",
+                "9999999999s",
+            ],
+        ),
         ("pipeline.id", &["", "x", "0"]),
         (
             "job.url",

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::answer::{Answer, Body, describe_profile};
 use crate::caller::Run;
 use crate::credentials::write_time;
-use crate::policy::Decision;
+use crate::policy::{Decision, Reason};
 use crate::refusal::Refusal;
 use crate::request::{Method, Once, Request};
 use crate::routes::{Route, route};
@@ -77,6 +77,7 @@ fn weigh(
         }
     }
     let grant = match decision {
+        Decision::Grant(grant) if now > grant.until => return Err(Refusal::Denied(Reason::TooOld)),
         Decision::Grant(grant) => grant,
         Decision::Deny(reason) => return Err(Refusal::Denied(*reason)),
     };

@@ -86,7 +86,7 @@ impl Caller {
             Decision::Grant(grant) => Some(Arc::new(Key::new(grant, session_seconds))),
             Decision::Deny(_) => None,
         };
-        let job = read_labels(&facts.labels).ok();
+        let job = read_labels(&facts.labels, &facts.image_labels).ok();
         Self {
             client,
             facts,

@@ -2,6 +2,7 @@
 //!
 //! Where the machine cannot run the lab the tests are listed as ignored, with the reason as their kind.
 
+mod host;
 mod job;
 mod whole;
 mod world;
@@ -41,6 +42,14 @@ fn main() -> ExitCode {
             whole::grants_and_refuses,
         ),
         trial("a_stopped_proxy_leaves_the_endpoint_closed", whole::stays_closed),
+        trial(
+            "the_rules_stand_even_when_the_engine_is_down",
+            host::closes_before_the_engine,
+        ),
+        trial(
+            "nothing_on_the_host_but_the_proxy_reaches_the_endpoint",
+            host::closes_the_host,
+        ),
     ];
     if !lacks.is_empty() {
         let reason = format!("the machine lacks {}", lacks.join("; "));

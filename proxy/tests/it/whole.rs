@@ -61,7 +61,7 @@ pub(crate) async fn stays_closed() -> Outcome {
 }
 
 /// Fails with what was seen, and with what the proxy said.
-fn check(holds: bool, seen: &impl std::fmt::Debug, world: &World) -> Outcome {
+pub(crate) fn check(holds: bool, seen: &impl std::fmt::Debug, world: &World) -> Outcome {
     if holds {
         Ok(())
     } else {

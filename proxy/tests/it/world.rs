@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptionsBuilder, LogsOptionsBuilder, StartContainerOptions, WaitContainerOptions,
 };
@@ -21,6 +21,8 @@ use crate::job::Step;
 
 /// Longer than anything here takes on a machine that is busy.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
+/// The proxy's program.
+pub(crate) const PROXY: &str = env!("CARGO_BIN_EXE_metadata-proxy");
 const STS: &str = "10.200.0.1:8081";
 
 const ROLES: &str = r#"
@@ -77,7 +79,7 @@ impl World {
         imds.wait_for_line("listening on", SOON).await?;
         let docker = instance.docker();
         import(&docker).await?;
-        let proxy = Program::new(env!("CARGO_BIN_EXE_metadata-proxy"));
+        let proxy = Program::new(PROXY);
         let proxy = proxy.args(["run", "--config", &place("metadata-proxy.toml")]);
         let proxy = instance.spawn(Place::Host, &proxy)?;
         proxy.wait_for_line("listening on", SOON).await?;
@@ -93,6 +95,16 @@ impl World {
 
     /// Runs a job's container to its end; what it met, by name and IP version.
     pub(crate) async fn run_job(&self, labels: HashMap<String, String>, env: &[&str]) -> Result<Vec<Step>, Failed> {
+        self.run_job_in("default", labels, env).await
+    }
+
+    /// The same, in a network of that name or mode.
+    pub(crate) async fn run_job_in(
+        &self,
+        network: &str,
+        labels: HashMap<String, String>,
+        env: &[&str],
+    ) -> Result<Vec<Step>, Failed> {
         let mut env: Vec<String> = env.iter().map(ToString::to_string).collect();
         env.push(format!("LD_LIBRARY_PATH={}", image::LIBRARIES));
         let body = ContainerCreateBody {
@@ -100,6 +112,10 @@ impl World {
             cmd: Some(vec![image::PROGRAM.to_owned(), "job".to_owned()]),
             env: Some(env),
             labels: Some(labels),
+            host_config: Some(HostConfig {
+                network_mode: Some(network.to_owned()),
+                ..HostConfig::default()
+            }),
             ..ContainerCreateBody::default()
         };
         let id = self
@@ -121,6 +137,27 @@ impl World {
         text.lines()
             .map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}").into()))
             .collect()
+    }
+
+    /// Runs a program on the host to its end; what it printed, and whether it succeeded.
+    pub(crate) async fn on_host(&self, program: &str, arguments: &[&str]) -> Result<(bool, String), Failed> {
+        let program = Program::new(program).args(arguments.iter().map(ToString::to_string));
+        let output = self.instance.run(Place::Host, &program, SOON).await?;
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok((output.status.success(), text))
+    }
+
+    /// Where the proxy's configuration is.
+    pub(crate) fn config(&self) -> String {
+        self.instance
+            .state_dir()
+            .join("metadata-proxy.toml")
+            .display()
+            .to_string()
     }
 
     /// What the fake STS recorded.
@@ -145,7 +182,7 @@ fn configuration(engine: &str, metrics: &str) -> String {
     format!(
         r#"
 [listen]
-port = 0
+port = 8000
 metrics = "unix:{metrics}"
 [engine]
 socket = "{engine}"
