@@ -46,22 +46,26 @@ fn sources(directory: &str) -> Vec<(String, String)> {
     found
 }
 
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 9] = [
     "proxy",
     "fake-imds",
     "fake-sts",
     "scenarios",
     "support/fake-kit",
     "support/lab",
+    "support/testcontainers",
+    "support/transcript",
     "support/weak-proxy",
 ];
-const OWN: [&str; 7] = [
+const OWN: [&str; 9] = [
     "metadata-proxy",
     "fake-imds",
     "fake-sts",
     "scenarios",
     "fake-kit",
     "lab",
+    "metadata-testcontainers",
+    "transcript",
     "weak-proxy",
 ];
 
