@@ -92,7 +92,7 @@ number = 1
     world.toml:3: account.id: "12345" is not accepted; give twelve digits, in quotes
     world.toml:4: account.region: is not a string; give a region such as "eu-central-1"
     world.toml:6: instance.id: "i-xyz" is not accepted; give i- and 17 hexadecimal digits in lower case
-    world.toml:7: instance.role: "a/b" is not accepted; give up to 64 letters, digits or +=,.@_-
+    world.toml:7: instance.role: "a/b" is not accepted; give up to 64 letters, digits or +=,.@_-, or "" for an instance without a profile
     world.toml:8: instance.http_tokens: "maybe" is not accepted; give "optional" or "required"
     world.toml:9: instance.hop_limit: is out of range; give a whole number from 1 to 64
     world.toml:10: instance.ipv6: is neither true nor false; write true or false, without quotes
