@@ -207,13 +207,7 @@ async fn ask_oracles(stage: &Stage, standing: &Standing, played: &[(&Case, Playe
     match stage.markers_on_wires(&interfaces).await {
         Ok(wires) => {
             // Where a leak is documented and happened, what else went over that wire on the way to it says nothing new.
-            let leaks = |played: &Played| {
-                played
-                    .attempts
-                    .iter()
-                    .any(|attempt| attempt.verdict.is_leak() && attempt.expected.allows(&attempt.verdict))
-            };
-            for (case, played) in played.iter().filter(|(_, played)| !leaks(played)) {
+            for (case, played) in played.iter().filter(|(_, played)| !leaked_as_documented(played)) {
                 let found = played
                     .watched
                     .iter()
@@ -250,6 +244,13 @@ async fn ask_oracles(stage: &Stage, standing: &Standing, played: &[(&Case, Playe
     (late, unattributed)
 }
 
+fn leaked_as_documented(played: &Played) -> bool {
+    played
+        .attempts
+        .iter()
+        .any(|attempt| attempt.verdict.is_leak() && attempt.expected.allows(&attempt.verdict))
+}
+
 async fn read_ledgers(stage: &Stage) -> Result<Vec<crate::oracle::ledger::Entry>, String> {
     let mut entries = stage.fake("imds").ledger().await.map_err(|error| error.to_string())?;
     entries.extend(stage.fake("sts").ledger().await.map_err(|error| error.to_string())?);
@@ -260,7 +261,7 @@ async fn read_ledgers(stage: &Stage) -> Result<Vec<crate::oracle::ledger::Entry>
 fn allowances(played: &[(&Case, Played)], direct: bool) -> (BTreeMap<String, Allowed>, BTreeMap<String, String>) {
     let mut allowed = BTreeMap::new();
     let mut roles = BTreeMap::new();
-    for (case, _) in played {
+    for (case, played) in played {
         let cast = Cast::new(case);
         let sanctioned = case
             .rules
@@ -270,13 +271,20 @@ fn allowances(played: &[(&Case, Played)], direct: bool) -> (BTreeMap<String, All
             .steps
             .iter()
             .any(|step| matches!(step.action, Action::Fault | Action::Expired));
+        // A proxy that was started again remembers nothing.
+        let starts_again = case
+            .steps
+            .iter()
+            .any(|step| step.action == Action::Proxy && matches!(step.signal.as_deref(), Some("start" | "try")));
+        // Where a case takes the rules away by itself, as documented, what came through then is no news.
+        let came_through = case.exclusive && leaked_as_documented(played);
         allowed.insert(
             case.id.clone(),
             Allowed {
                 roles: sanctioned.filter_map(|role| cast.roles.get(role).cloned()).collect(),
-                endpoint: direct,
+                endpoint: direct || came_through,
                 // Where a case breaks STS, asking again is what a proxy should do.
-                calls_per_session: if has_faults { usize::MAX - 1 } else { 1 },
+                calls_per_session: if has_faults || starts_again { usize::MAX - 1 } else { 1 },
             },
         );
         roles.extend(cast.roles.values().map(|arn| (arn.clone(), case.id.clone())));

@@ -31,6 +31,7 @@ Examples:
   scenarios run --matrix --report report   every defence, judged by what the cases say of it
   scenarios controls                       each scenario against the hole it exists for
   scenarios explain ROLE-02                what an attack is and what stops it
+  scenarios replay report ROLE-02          again, from a report: same seed, same order
 
 Exit codes: 0 everything held, 1 something leaked, was unexpected or void, 2 usage or a broken file,
 3 this machine cannot run the lab, 4 nothing matched.";
@@ -53,6 +54,13 @@ pub(super) enum Command {
     Explain {
         /// The scenario's id, for example ROLE-02
         id: String,
+    },
+    /// Run what a report holds again, with the same seed and in the same order, and say whether the same came out
+    Replay {
+        /// A report.json, or the directory it is in
+        report: PathBuf,
+        /// Only these scenarios
+        id: Vec<String>,
     },
     /// Print the JSON schema of case files
     Schema,
@@ -96,6 +104,20 @@ pub(super) struct RunArguments {
 }
 
 impl RunArguments {
+    /// The arguments of a run that repeats another.
+    pub(super) const fn replaying(seed: String, matrix: bool) -> Self {
+        Self {
+            filter: Vec::new(),
+            defence: Vec::new(),
+            matrix,
+            jobs: None,
+            shard: (1, 1),
+            report: None,
+            seed,
+            quiet: false,
+        }
+    }
+
     /// What to run against: the proxy unless said otherwise, everything with `--matrix`.
     pub(super) fn defences(&self) -> Vec<Standing> {
         let chosen = match (self.defence.is_empty(), self.matrix) {

@@ -3,6 +3,7 @@
 mod args;
 mod controls;
 mod doctor;
+mod replay;
 mod show;
 
 use std::io::{IsTerminal, Write};
@@ -16,6 +17,7 @@ use crate::ambient::Ambient;
 use crate::case::model::Case;
 use crate::case::{self};
 use crate::play::with_causes;
+use crate::report::RunReport;
 use crate::report::progress::Progress;
 use crate::report::table::{self, Colour};
 use crate::run::{Item, Pace, run};
@@ -115,6 +117,7 @@ async fn perform(arguments: Arguments, ambient: Ambient) -> Exit {
     match arguments.command {
         Command::Run(options) => run_command(&options, &cases, ambient).await,
         Command::Controls(options) => controls::run(&options, &cases, ambient).await,
+        Command::Replay { report, id } => replay::run(&report, &id, &cases, ambient).await,
         Command::List { filter, format } => show::list(&select(&cases, &filter), format),
         Command::Explain { id } => show::explain(&select(&cases, std::slice::from_ref(&id)), &id),
         Command::Schema | Command::Doctor => Exit::Held,
@@ -151,7 +154,7 @@ async fn run_command(options: &RunArguments, cases: &[Case], ambient: Ambient) -
         ));
         return Exit::NothingMatched;
     }
-    perform_items(&items, options, ambient, |text| say(&text)).await
+    perform_items(&items, options, ambient, |_, table| say(&table)).await
 }
 
 /// Opens the lab, runs the items and tells.
@@ -159,7 +162,7 @@ async fn perform_items(
     items: &[Item<'_>],
     options: &RunArguments,
     ambient: Ambient,
-    tell: impl FnOnce(String),
+    tell: impl FnOnce(&RunReport, String),
 ) -> Exit {
     let colour = if std::io::stdout().is_terminal() && !ambient.no_colour {
         Colour::Ansi
@@ -189,7 +192,7 @@ async fn perform_items(
             return Exit::Failed;
         }
     };
-    tell(table::render(&report, colour));
+    tell(&report, table::render(&report, colour));
     if let Some(directory) = &options.report
         && let Err(error) = report.write(directory)
     {

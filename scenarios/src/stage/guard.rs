@@ -12,12 +12,9 @@ use crate::play::PlayError;
 /// How long a program may take to stop.
 const STOPPING: Duration = Duration::from_secs(5);
 
-/// Where the defence's rules come from.
-#[derive(Debug, Default)]
+/// Where rules of the defence come from.
+#[derive(Debug)]
 pub(super) enum Rules {
-    /// There are none, or the proxy brings its own.
-    #[default]
-    None,
     /// The firewall defence.
     Firewall,
     /// The proxy's own, by its own command.
@@ -42,7 +39,8 @@ impl Rules {
 /// What guards the endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
-    pub(super) rules: Rules,
+    /// None where there are none, or where the proxy brings its own.
+    pub(super) rules: Vec<Rules>,
     /// How the proxy is started.
     pub(super) program: Option<Program>,
     /// Every process of it there was; the last one is the one that may run.
@@ -107,9 +105,15 @@ impl Stage {
     /// # Errors
     /// When they are refused.
     pub async fn change_rules(&self, verb: &str) -> Result<(), PlayError> {
+        for rules in &self.guard.rules {
+            self.change(rules, verb).await?;
+        }
+        Ok(())
+    }
+
+    async fn change(&self, rules: &Rules, verb: &str) -> Result<(), PlayError> {
         let failed = |error: &dyn std::error::Error| PlayError::lab(format!("{verb} the rules"), error);
-        let program = match (&self.guard.rules, verb) {
-            (Rules::None, _) => return Ok(()),
+        let program = match (rules, verb) {
             (Rules::Firewall, "remove") => &Program::new("nft").args(["delete", "table", "inet", "lab_firewall"]),
             (Rules::Firewall, _) => {
                 let rules = include_str!("firewall.nft");

@@ -74,6 +74,20 @@ impl Standing {
         }
     }
 
+    /// Reads the word of a report.
+    pub fn parse(label: &str) -> Option<Self> {
+        if label == Self::Closed.label() {
+            return Some(Self::Closed);
+        }
+        if let Some(hole) = label.strip_prefix("weak-proxy(").and_then(|rest| rest.strip_suffix(')')) {
+            return Some(Self::Weak(hole.to_owned()));
+        }
+        match label.strip_suffix(" for proxy") {
+            Some(defence) => Defence::parse(defence).map(Self::InPlaceOfProxy),
+            None => Defence::parse(label).map(Self::Defence),
+        }
+    }
+
     /// The defence that is set up; none of its own where weak-proxy stands for one.
     pub const fn own(&self) -> Defence {
         match self {
@@ -266,7 +280,7 @@ impl Stage {
         let weak = match &self.standing {
             Standing::Defence(defence) | Standing::InPlaceOfProxy(defence) => {
                 if matches!(defence, Defence::Firewall | Defence::FirewallAndProxy) {
-                    self.guard.rules = Rules::Firewall;
+                    self.guard.rules.push(Rules::Firewall);
                     self.change_rules("apply").await?;
                 }
                 if defence.like() != Defence::Proxy {
@@ -298,13 +312,13 @@ impl Stage {
         let rules = |verb| real().args(["firewall", verb, "--config"]).arg(&config);
         let program = match weak {
             None => {
-                self.guard.rules = Rules::proxy(rules);
+                self.guard.rules.push(Rules::proxy(rules));
                 real().args(["run", "--config"]).arg(&config)
             }
             Some(switches) => {
                 // The rules are the real proxy's own, unless the hole is in the rules.
                 if !switches.iter().any(|switch| RULE_HOLES.contains(&switch.as_str())) {
-                    self.guard.rules = Rules::proxy(rules);
+                    self.guard.rules.push(Rules::proxy(rules));
                     self.change_rules("apply").await?;
                 }
                 Program::new(programs.join("weak-proxy"))
