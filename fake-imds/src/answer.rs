@@ -170,14 +170,16 @@ fn judge(
     if options.endpoint == Endpoint::Disabled {
         return error(profile, 403, "the endpoint is disabled");
     }
-    if let Place::Under {
-        version,
-        path,
-        slash: false,
-    } = place
+    if let Place::Under { version, path, slash } = place
         && path == TOKEN_PATH
     {
-        return at_token(imds, options, now, ask, *version);
+        if !slash {
+            return at_token(imds, options, now, ask, *version);
+        }
+        // Captured: a client that appended the slash was forbidden (aws-beam/aws_credentials issue 47).
+        if ask.method == Method::PUT {
+            return error(profile, 403, "a slash follows the token path");
+        }
     }
     let lenient = profile == Profile::Lenient;
     if ask.method == Method::OPTIONS {
@@ -222,6 +224,10 @@ fn at_token(imds: &Imds, options: &MetadataOptions, now: Timestamp, ask: &Ask<'_
 }
 
 fn put_token(imds: &Imds, now: Timestamp, ask: &Ask<'_>, version: Version) -> Answer {
+    // Captured: curl's own Expect was refused (s3fs-fuse issue 1765).
+    if ask.headers.contains_key("expect") {
+        return error(imds.profile, 417, "Expect: this service continues nothing");
+    }
     if ask.headers.contains_key("x-forwarded-for") {
         return error(imds.profile, 403, "X-Forwarded-For: the request was forwarded");
     }

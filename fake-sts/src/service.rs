@@ -277,19 +277,23 @@ fn uuid(seed: &Seed, serial: u64) -> String {
     )
 }
 
+/// The header lines in the order in which STS writes them: ids, what the answer is, its length, and the date last.
 fn respond(answer: Answer, request_id: &str, now: Timestamp, region: &str) -> Response<Bytes> {
+    let length = answer.body.len().to_string();
     let mut response = Response::new(Bytes::from(answer.body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let extended = STANDARD.encode(format!("1:{region}:S:{}:R:{}", now.as_millisecond(), request_id));
+    // Captured ids end in eight letters and digits of their own.
+    let own: String = request_id.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    let extended = STANDARD.encode(format!("1:{region}:S:{}:R:{own}", now.as_millisecond()));
     let date = DateTimePrinter::new()
         .timestamp_to_rfc9110_string(&now)
         .unwrap_or_default();
-    let common = [
+    let ids = [
         ("x-amzn-requestid", request_id.to_owned()),
         ("x-amz-sts-extended-request-id", extended),
-        ("date", date),
     ];
-    for (name, value) in common.into_iter().chain(answer.headers) {
+    let ends = [("content-length", length), ("date", date)];
+    for (name, value) in ids.into_iter().chain(answer.headers).chain(ends) {
         // A Location echoes the query string, which hyper has checked to be printable.
         if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(HeaderName::from_static(name), value);

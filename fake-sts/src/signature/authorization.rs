@@ -15,7 +15,9 @@ pub(super) fn read(header: &str, request: &Request) -> Result<Claim, SignatureEr
     let mut credential = None;
     let mut signature = None;
     let mut signed_headers = None;
-    for piece in rest.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
+    // White space ends a piece as a comma does: a key with a space in it was told as two (error quoted in Hadoop's documentation).
+    let pieces = rest.split(|letter: char| letter == ',' || letter.is_ascii_whitespace());
+    for piece in pieces.filter(|piece| !piece.is_empty()) {
         let Some((name, value)) = piece.split_once('=') else {
             return Err(SignatureError::NotKeyValue {
                 piece: piece.to_owned(),

@@ -255,7 +255,7 @@ mod tests {
 #
 # Note well: people read this.
 > GET / HTTP/1.1
-> Host: {host}
+> Host: {name}
 >
 < HTTP/1.1 200 OK
 < Content-Length: 3
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(read.title, "A page");
         assert_eq!(read.evidence, [Evidence::Wire, Evidence::Doc]);
         assert_eq!(read.applies, ["fake", "proxy"]);
-        assert_eq!(read.request_head, ["GET / HTTP/1.1", "Host: {host}"]);
+        assert_eq!(read.request_head, ["GET / HTTP/1.1", "Host: {name}"]);
         assert_eq!(read.request_body, "");
         assert_eq!(read.target(), "/");
         assert_eq!(read.answer_body, "a\n");
