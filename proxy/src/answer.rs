@@ -101,7 +101,14 @@ fn write_head(text: &mut String, answer: &Answer, manner: Manner, media: &str, l
     if let Answer::Content { ttl: Some(ttl), .. } = answer {
         write!(text, "X-Aws-Ec2-Metadata-Token-Ttl-Seconds: {ttl}\r\n")?;
     }
-    write!(text, "Content-Type: {media}\r\n")?;
+    // The service names the type first of what has one of its own, and last where it only fills the line: tokens and empty answers.
+    let type_last = match answer {
+        Answer::Content { body, .. } => matches!(body, Body::Token(_)),
+        Answer::Refusal(refusal) => refusal.status() != Status::NotFound,
+    };
+    if !type_last {
+        write!(text, "Content-Type: {media}\r\n")?;
+    }
     match answer {
         Answer::Content {
             body: Body::Text(_) | Body::Credentials(_),
@@ -125,11 +132,13 @@ fn write_head(text: &mut String, answer: &Answer, manner: Manner, media: &str, l
         "Content-Length: {length}\r\nDate: {}\r\nServer: EC2ws\r\n",
         HttpDate(manner.now)
     )?;
-    text.push_str(if manner.close {
-        "Connection: close\r\n\r\n"
-    } else {
-        "\r\n"
-    });
+    if manner.close {
+        text.push_str("Connection: close\r\n");
+    }
+    if type_last {
+        write!(text, "Content-Type: {media}\r\n")?;
+    }
+    text.push_str("\r\n");
     Ok(())
 }
 
@@ -255,11 +264,11 @@ mod tests {
         let refusal = Answer::Refusal(Refusal::Token(TokenFault::Expired));
         insta::assert_snapshot!(render(&refusal, Manner { close: true, ..manner() }).replace("\r\n", "\n"), @r"
         HTTP/1.1 401 Unauthorized
-        Content-Type: text/plain
         Content-Length: 0
         Date: Sun, 06 Nov 1994 08:49:37 GMT
         Server: EC2ws
         Connection: close
+        Content-Type: text/plain
         ");
     }
 

@@ -67,6 +67,8 @@ pub enum Unattested {
     Ambiguous,
     /// The owning container's network namespace or pid changed while we looked (rule A5).
     Raced,
+    /// Others on the same bridge could take its address: no filter keeps them from it (rule A10).
+    Unfiltered,
     /// The engine did not answer, or not in time.
     EngineUnavailable,
 }
@@ -85,6 +87,7 @@ impl Unattested {
             Self::NotRunning => "not-running",
             Self::Ambiguous => "ambiguous",
             Self::Raced => "raced",
+            Self::Unfiltered => "unfiltered",
             Self::EngineUnavailable => "engine-unavailable",
         }
     }

@@ -110,6 +110,7 @@ fn obey_firewall(action: &FirewallAction) -> Result<(), u8> {
             drop(read(file)?);
             drive(async {
                 firewall::remove().await?;
+                firewall::remove_sources().await?;
                 firewall::open_host().await
             })
         }

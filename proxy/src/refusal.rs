@@ -107,6 +107,7 @@ impl Refusal {
                 | Unattested::AnotherSocket
                 | Unattested::NotRunning
                 | Unattested::Raced
+                | Unattested::Unfiltered
                 | Unattested::Ambiguous => Status::Forbidden,
             },
             Self::Denied(_) | Self::Forwarded => Status::Forbidden,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ambient;
 use crate::attest::{KernelAttestor, StartError};
 use crate::audit::{self, AuditLog, Sink};
-use crate::config::{Audit, Config, HostAccess};
+use crate::config::{Audit, Config, HostAccess, Shared};
 use crate::credentials::{Cache, NoClient, Sts};
 use crate::engine::{Engine, EngineError};
 use crate::firewall::{self, Difference, ENDPOINTS, FirewallError, HostPlan, Plan};
@@ -119,7 +119,10 @@ pub async fn run(config: &Config, announce: impl Fn(&str)) -> Result<(), RunErro
         }
     };
     let engine = Engine::connect(&config.engine.socket).await?;
-    let attestor = KernelAttestor::start(engine.clone(), &ENDPOINTS, stop.clone()).await?;
+    let mut attestor = KernelAttestor::start(engine.clone(), &ENDPOINTS, stop.clone()).await?;
+    if config.bridges.shared == Shared::Filter {
+        attestor = attestor.guard_sources(stop.clone()).await;
+    }
     if config.attestation.self_test {
         prove(&engine, &attestor, &mut listeners).await?;
     }

@@ -104,6 +104,10 @@ const fn explain(reason: Unattested) -> &'static str {
             "the container's process, cgroup and network namespace do not fit together: the proxy must see the engine's own /proc \
              and cgroups, and no second engine may use the same addresses"
         }
+        Unattested::Unfiltered => {
+            "nothing keeps other containers on the same bridge from taking the container's address: the host's nftables must have the bridge \
+             family, and the container must be a port of a bridge; bridges.shared = \"allow\" does without"
+        }
         Unattested::EngineUnavailable => "the engine did not answer",
     }
 }

@@ -27,6 +27,8 @@ const GROUPS: u32 = 0x10 | 0x100;
 const DATAGRAM: usize = 32 * 1024;
 /// Datagrams read in one go. A container that makes more than this has its addresses withdrawn.
 const MOST: usize = 64;
+/// Datagrams of one dump: a device takes about 2 KiB, so that this is enough for some sixteen thousand.
+const MOST_OF_DUMP: usize = 1024;
 /// Devices tried for a socket that is bound to one.
 const MOST_LINKS: usize = 16;
 
@@ -170,11 +172,11 @@ pub(crate) fn interfaces(socket: impl AsFd) -> io::Result<Vec<u32>> {
     Ok(found)
 }
 
-fn dump(socket: impl AsFd, kind: u16, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+pub(crate) fn dump(socket: impl AsFd, kind: u16, mut each: impl FnMut(&[u8])) -> io::Result<()> {
     let sequence = 1;
     netlink::send(&socket, &netlink::message(kind, REQUEST | DUMP, sequence, &[0; 16]))?;
     let mut buffer = vec![0_u8; DATAGRAM];
-    for _ in 0..MOST {
+    for _ in 0..MOST_OF_DUMP {
         let length = netlink::receive(&socket, &mut buffer)?;
         let bytes = buffer.get(..length).unwrap_or_default();
         each(bytes);

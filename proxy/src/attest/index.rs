@@ -133,6 +133,11 @@ impl<T: Clone> Index<T> {
         Some(outer.unwrap_or(entry).payload.clone())
     }
 
+    /// All runs that are known.
+    pub(crate) fn all(&self) -> Vec<T> {
+        self.runs.values().map(|entry| entry.payload.clone()).collect()
+    }
+
     /// The containers that are known.
     pub(crate) fn containers(&self) -> Vec<String> {
         self.by_container.keys().cloned().collect()

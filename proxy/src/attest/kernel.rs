@@ -17,6 +17,7 @@ use super::namespace::{Entrance, Found, Namespace};
 use super::registry::Registry;
 use super::run::Run;
 use super::sock_diag::Query;
+use super::sources::Guard;
 use crate::caller::{Attestor, Connection, Facts, Unattested};
 use crate::engine::Engine;
 
@@ -55,6 +56,7 @@ pub struct KernelAttestor {
     refreshes: Arc<Semaphore>,
     /// Apart from the above: whoever refreshes may have to search as well.
     searches: Arc<Semaphore>,
+    guard: Option<Arc<Guard>>,
 }
 
 impl KernelAttestor {
@@ -81,7 +83,16 @@ impl KernelAttestor {
             endpoints: endpoints.into(),
             refreshes,
             searches,
+            guard: None,
         })
+    }
+
+    /// From now on whoever could lose its answers to a neighbour on the same bridge is refused, and every container is kept to its own
+    /// addresses (rule A10).
+    #[must_use]
+    pub async fn guard_sources(mut self, stop: CancellationToken) -> Self {
+        self.guard = Some(Guard::start(Arc::clone(&self.registry), stop).await);
+        self
     }
 
     /// One look, with what is known now.
@@ -113,11 +124,15 @@ impl KernelAttestor {
         let (namespace, found) = found.ok_or(refusal)?;
         let run = self.owner(&namespace, found.proof.cgroup_id).await?;
         run.check()?;
+        if let Some(guard) = &self.guard {
+            guard.ensure(namespace.number, connection.client.ip()).await?;
+        }
         let facts = Arc::clone(&run.facts);
         let cgroup_id = found.proof.cgroup_id;
         let Found { query, address, .. } = found;
         let pin = Pin {
             registry: Arc::clone(&self.registry),
+            guard: self.guard.clone(),
             run,
             namespace,
             query,
@@ -227,6 +242,7 @@ const fn is_worth_another_look(refusal: Unattested, is_first_time: bool) -> bool
         | Unattested::NoCgroup
         | Unattested::AnotherSocket
         | Unattested::Ambiguous
+        | Unattested::Unfiltered
         | Unattested::EngineUnavailable => false,
     }
 }
@@ -235,6 +251,7 @@ const fn is_worth_another_look(refusal: Unattested, is_first_time: bool) -> bool
 #[derive(Debug)]
 pub struct Pin {
     registry: Arc<Registry>,
+    guard: Option<Arc<Guard>>,
     run: Arc<Run>,
     namespace: Arc<Namespace>,
     query: Query,
@@ -245,6 +262,9 @@ pub struct Pin {
 impl Pin {
     fn confirm(&self) -> Result<(), Unattested> {
         self.registry.check_synced()?;
+        if let Some(guard) = &self.guard {
+            guard.check(self.namespace.number, self.query.local.ip())?;
+        }
         let proof = self.namespace.judge(&self.query)?;
         if proof.cgroup_id != self.cgroup_id {
             return Err(Unattested::AnotherSocket);

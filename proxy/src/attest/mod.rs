@@ -13,11 +13,13 @@ pub mod judge;
 mod kernel;
 mod namespace;
 mod netlink;
+mod ports;
 pub mod process;
 mod readiness;
 mod registry;
 mod run;
 pub mod sock_diag;
+mod sources;
 
 pub use accepted::connection;
 pub use kernel::{KernelAttestor, Pin, StartError};

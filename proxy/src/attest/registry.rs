@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::cgroup::Hierarchy;
@@ -28,6 +29,7 @@ pub(crate) struct Registry {
     index: Mutex<Index<Arc<Run>>>,
     /// Whether the engine's events are being followed. Without them nothing is attested (rule A4).
     is_synced: AtomicBool,
+    changed: Notify,
 }
 
 impl Registry {
@@ -37,11 +39,17 @@ impl Registry {
             hierarchy,
             index: Mutex::default(),
             is_synced: AtomicBool::new(false),
+            changed: Notify::new(),
         }
     }
 
     pub(crate) fn index(&self) -> MutexGuard<'_, Index<Arc<Run>>> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Told whenever a run comes, moves or goes.
+    pub(crate) const fn changed(&self) -> &Notify {
+        &self.changed
     }
 
     pub(crate) fn check_synced(&self) -> Result<(), Unattested> {
@@ -87,6 +95,9 @@ impl Registry {
             && run.check().is_ok()
         {
             self.index().move_to(&first.id, first.addresses);
+            if run.set_endpoints(first.endpoints) {
+                self.changed.notify_one();
+            }
             return Ok(run);
         }
         let body = Body::open(&self.hierarchy, &first.id, first.pid)?;
@@ -121,7 +132,7 @@ impl Registry {
             image_id: second.image_id,
             repo_digests: image.repo_digests,
         };
-        let run = Arc::new(Run::new(Arc::new(facts), body));
+        let run = Arc::new(Run::new(Arc::new(facts), body, second.endpoints));
         run.check()?;
         self.insert(place, run)
     }
@@ -142,6 +153,7 @@ impl Registry {
         if let Some(displaced) = displaced {
             displaced.end();
         }
+        self.changed.notify_one();
         let ended = run.watch().map_err(|_| Unattested::Raced)?;
         let (registry, over) = (Arc::downgrade(self), run.ended().clone());
         tokio::spawn(async move {
@@ -151,6 +163,7 @@ impl Registry {
             }
             if let Some(registry) = registry.upgrade() {
                 let removed = registry.index().remove_run(&container, cgroup_id);
+                registry.changed.notify_one();
                 if let Some(run) = removed {
                     run.end();
                 }
@@ -174,6 +187,7 @@ impl Registry {
                 {
                     self.index().remove_run(&container, run.facts.run.cgroup_id);
                     run.end();
+                    self.changed.notify_one();
                 }
             }
             Change::Disconnected { container } => {
@@ -181,6 +195,9 @@ impl Registry {
                 if let Some(run) = latest {
                     self.index().move_to(&container, Vec::new());
                     run.forget_namespace();
+                    if run.set_endpoints(Vec::new()) {
+                        self.changed.notify_one();
+                    }
                     let registry = Arc::clone(self);
                     tokio::spawn(async move { registry.admit(&container).await.map(drop) });
                 }

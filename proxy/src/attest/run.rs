@@ -7,15 +7,17 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
 use super::cgroup::{self, Hierarchy};
 use super::namespace::{Entrance, Namespace};
+use super::ports;
 use super::process::Process;
 use super::readiness;
 use crate::caller::{Facts, Unattested};
+use crate::engine::Endpoint;
 
 /// Nested cgroups remembered for one run; beyond that they are searched for again.
 const MOST_NESTED: usize = 256;
@@ -71,16 +73,20 @@ pub(crate) struct Run {
     ended: CancellationToken,
     namespace: Mutex<Option<Arc<Namespace>>>,
     nested: Mutex<HashSet<u64>>,
+    endpoints: Mutex<Vec<Endpoint>>,
+    number: OnceLock<u32>,
 }
 
 impl Run {
-    pub(crate) fn new(facts: Arc<Facts>, body: Body) -> Self {
+    pub(crate) fn new(facts: Arc<Facts>, body: Body, endpoints: Vec<Endpoint>) -> Self {
         Self {
             facts,
             body,
             ended: CancellationToken::new(),
             namespace: Mutex::default(),
             nested: Mutex::default(),
+            endpoints: Mutex::new(endpoints),
+            number: OnceLock::new(),
         }
     }
 
@@ -96,6 +102,29 @@ impl Run {
 
     pub(crate) const fn network(&self) -> u64 {
         self.body.network
+    }
+
+    /// What the engine gave it in each of its networks.
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces what the engine gave it; says whether that is a change.
+    pub(crate) fn set_endpoints(&self, endpoints: Vec<Endpoint>) -> bool {
+        let mut current = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_change = *current != endpoints;
+        *current = endpoints;
+        is_change
+    }
+
+    /// The number that the host gives to its network namespace, once a device joins the two. Only for a thread in the host's.
+    pub(crate) fn namespace_number(&self) -> Option<u32> {
+        if let Some(number) = self.number.get() {
+            return Some(*number);
+        }
+        let (namespace, inode) = self.body.process.network().ok()?;
+        let number = ports::number(&namespace).ok()??;
+        (inode == self.body.network).then(|| *self.number.get_or_init(|| number))
     }
 
     /// Whether the run lives at this moment (rule A2).

@@ -45,6 +45,8 @@ pub struct Config {
     pub imds: Imds,
     /// `[firewall]`
     pub firewall: Firewall,
+    /// `[bridges]`
+    pub bridges: Bridges,
     /// `[attestation]`
     pub attestation: Attestation,
     /// `[audit]`
@@ -88,6 +90,13 @@ impl Config {
         if !self.firewall.manage {
             warnings.push(
                 "firewall.manage is false: nothing here keeps jobs from the real endpoint; see `firewall plan`"
+                    .to_owned(),
+            );
+        }
+        if self.bridges.shared == Shared::Allow {
+            warnings.push(
+                "bridges.shared is \"allow\": a job that shares a bridge with others can take their addresses and read the credentials that \
+                 they are answered; give each job a network of its own (FF_NETWORK_PER_BUILD), or leave the filter on"
                     .to_owned(),
             );
         }
@@ -173,6 +182,22 @@ pub enum HostAccess {
     },
     /// Every process, those of host-network containers and rootless engines included.
     Open,
+}
+
+/// Bridges of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bridges {
+    /// Where several jobs share one.
+    pub shared: Shared,
+}
+
+/// What keeps jobs that share a bridge from reading each other's answers (rule A10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shared {
+    /// A filter keeps each container to its own addresses; who is not covered by it is refused.
+    Filter,
+    /// Nothing: the operator gives each job a network of its own, or takes the risk.
+    Allow,
 }
 
 /// How callers are told apart.

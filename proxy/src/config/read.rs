@@ -8,8 +8,8 @@ use toml::de::DeTable;
 use super::fault::{Faults, Source};
 use super::table::Fields;
 use super::{
-    Account, Attestation, Audit, Aws, Config, Engine, Environment, ExternalId, Firewall, Home, Host, HostAccess, Image,
-    Imds, Kind, Listen, MetricsAddress, Partition, Ref, Region, Role, Rule, Runner,
+    Account, Attestation, Audit, Aws, Bridges, Config, Engine, Environment, ExternalId, Firewall, Home, Host,
+    HostAccess, Image, Imds, Kind, Listen, MetricsAddress, Partition, Ref, Region, Role, Rule, Runner, Shared,
 };
 
 const METRICS_REMEDY: &str =
@@ -27,6 +27,7 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
     let aws = read_aws(root.table("aws"), environment);
     let imds = read_imds(root.table("imds"));
     let firewall = read_firewall(root.table("firewall"));
+    let bridges = read_bridges(root.table("bridges"));
     let attestation = read_attestation(root.table("attestation"));
     let audit = read_audit(root.table("audit"));
     // Without an account roles cannot be read; a stand-in lets every other fault of the rules still be found.
@@ -39,6 +40,7 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
         aws,
         imds,
         firewall,
+        bridges,
         attestation,
         audit,
         rules,
@@ -227,6 +229,22 @@ fn parse_cgroup(text: &str) -> Result<String, &'static str> {
         return Err("holds containers or everything");
     }
     Ok(text.to_owned())
+}
+
+fn read_bridges(mut fields: Fields<'_, '_>) -> Bridges {
+    let shared = fields.parse(
+        "shared",
+        |text| match text {
+            "filter" => Ok(Shared::Filter),
+            "allow" => Ok(Shared::Allow),
+            _ => Err("neither filter nor allow"),
+        },
+        "write filter, or allow where each job has a bridge of its own",
+    );
+    fields.close();
+    Bridges {
+        shared: shared.map_or(Shared::Filter, |found| found.value),
+    }
 }
 
 fn read_attestation(mut fields: Fields<'_, '_>) -> Attestation {

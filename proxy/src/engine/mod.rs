@@ -8,4 +8,4 @@ mod reading;
 pub use change::{Change, Changes};
 pub(crate) use client::within;
 pub use client::{Engine, EngineError};
-pub use reading::{Image, Inspected, Listed};
+pub use reading::{Endpoint, Image, Inspected, Listed};

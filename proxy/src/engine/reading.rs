@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary, ImageInspect, Network, NetworkInspect};
+use bollard::models::{
+    ContainerInspectResponse, ContainerSummary, EndpointSettings, ImageInspect, Network, NetworkInspect,
+};
 
 /// One container, as the engine describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,35 @@ pub struct Inspected {
     pub image_id: String,
     /// Its addresses in all networks.
     pub addresses: Vec<IpAddr>,
+    /// What each of its networks gave it.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// What one network gave a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Its MAC address.
+    pub mac: Option<[u8; 6]>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The host's addresses in that network.
+    pub gateways: Vec<IpAddr>,
+}
+
+impl Endpoint {
+    fn read(settings: EndpointSettings) -> Self {
+        let parse = |written: [Option<String>; 2]| written.into_iter().flatten().filter_map(|text| text.parse().ok());
+        Self {
+            mac: settings.mac_address.as_deref().and_then(parse_mac),
+            addresses: parse([settings.ip_address, settings.global_ipv6_address]).collect(),
+            gateways: parse([settings.gateway, settings.ipv6_gateway]).collect(),
+        }
+    }
+}
+
+fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    bytes?.try_into().ok()
 }
 
 impl Inspected {
@@ -36,9 +67,9 @@ impl Inspected {
             .network_settings
             .and_then(|settings| settings.networks)
             .unwrap_or_default();
-        let written = networks
-            .into_values()
-            .flat_map(|endpoint| [endpoint.ip_address, endpoint.global_ipv6_address]);
+        let mut endpoints: Vec<Endpoint> = networks.into_values().map(Endpoint::read).collect();
+        // The engine lists them in no order.
+        endpoints.sort();
         Some(Self {
             id: answer.id?,
             pid: i32::try_from(state.pid.unwrap_or(0)).ok()?,
@@ -47,7 +78,11 @@ impl Inspected {
             labels: config.labels.unwrap_or_default().into_iter().collect(),
             env: config.env.unwrap_or_default(),
             image_id: answer.image?,
-            addresses: written.flatten().filter_map(|text| text.parse().ok()).collect(),
+            addresses: endpoints
+                .iter()
+                .flat_map(|endpoint| endpoint.addresses.clone())
+                .collect(),
+            endpoints,
         })
     }
 
@@ -229,6 +264,7 @@ mod tests {
             env: Vec::new(),
             image_id: String::new(),
             addresses: Vec::new(),
+            endpoints: Vec::new(),
         };
         assert!(run.is_same_run(&run.clone()));
         assert!(!run.is_same_run(&Inspected { pid: 8, ..run.clone() }));

@@ -9,6 +9,7 @@ mod host;
 mod live;
 mod programs;
 mod routing;
+mod sources;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,6 +19,7 @@ pub use difference::Difference;
 pub use host::{HostPlan, close_host, open_host, verify_host};
 pub use live::{apply, remove, verify};
 pub use programs::FirewallError;
+pub use sources::{Owner, Sources, filter_sources, remove_sources};
 
 /// The endpoint's IPv4 address.
 pub const ENDPOINT_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);

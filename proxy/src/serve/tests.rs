@@ -2,6 +2,7 @@
 
 mod confirmation;
 mod framing;
+mod transcripts;
 
 use std::io;
 use std::pin::Pin;
