@@ -2,7 +2,7 @@
 
 pub mod sts;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -67,6 +67,8 @@ pub struct Ask {
     pub external_id: Option<String>,
     /// `RoleSessionName`
     pub session_name: String,
+    /// `Policy`
+    pub policy: Option<String>,
 }
 
 /// STS gave nothing.
@@ -86,8 +88,21 @@ pub trait Issuer: Send + Sync + 'static {
     fn issue(&self, ask: &Ask) -> impl Future<Output = Result<Credentials, IssueError>> + Send;
 }
 
+/// What STS gave, and when.
+#[derive(Debug)]
+struct Kept {
+    credentials: Credentials,
+    since: Timestamp,
+}
+
+impl Kept {
+    const fn new(credentials: Credentials, since: Timestamp) -> Self {
+        Self { credentials, since }
+    }
+}
+
 /// One entry, locked while STS is asked for it.
-type Slot = Arc<Mutex<Option<Credentials>>>;
+type Slot = Arc<Mutex<Option<Kept>>>;
 
 /// Credentials by what they depend on; one question to STS at a time for each.
 #[derive(Debug)]
@@ -95,6 +110,8 @@ pub struct Cache<I> {
     issuer: I,
     switches: Switches,
     slots: Mutex<HashMap<Ask, Slot>>,
+    /// [`Hole::FailuresByArn`]: roles that STS refused once.
+    refused: Mutex<HashSet<String>>,
 }
 
 impl<I: Issuer> Cache<I> {
@@ -104,6 +121,7 @@ impl<I: Issuer> Cache<I> {
             issuer,
             switches,
             slots: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -112,6 +130,9 @@ impl<I: Issuer> Cache<I> {
     /// # Errors
     /// When STS gives none and none are left that are still good.
     pub async fn obtain(&self, ask: Ask, now: impl Fn() -> Timestamp) -> Result<Credentials, IssueError> {
+        if self.refused.lock().await.contains(&ask.role_arn) {
+            return Err(IssueError::Denied);
+        }
         let key = if self.switches.open(Hole::CacheByArn) {
             Ask {
                 external_id: None,
@@ -122,22 +143,59 @@ impl<I: Issuer> Cache<I> {
             ask.clone()
         };
         let slot = self.slots.lock().await.entry(key).or_default().clone();
+        if self.switches.open(Hole::NoSingleFlight) {
+            return self.obtain_alone(&slot, &ask, now()).await;
+        }
         let mut kept = slot.lock().await;
-        if let Some(credentials) = kept.as_ref()
-            && credentials.expiration > now().checked_add(REFRESH_AHEAD).unwrap_or(Timestamp::MAX)
+        if let Some(kept) = kept.as_ref()
+            && (is_fresh(&kept.credentials, now()) || self.is_kept_for_ever(kept))
         {
-            return Ok(credentials.clone());
+            return Ok(kept.credentials.clone());
         }
         match self.issuer.issue(&ask).await {
-            Ok(credentials) => Ok(kept.insert(credentials).clone()),
-            Err(error) => match kept.as_ref() {
-                Some(credentials) if credentials.expiration > now() || self.switches.open(Hole::ServeExpired) => {
-                    Ok(credentials.clone())
+            Ok(credentials) => Ok(kept.insert(Kept::new(credentials, now())).credentials.clone()),
+            Err(error) => {
+                if error == IssueError::Denied && self.switches.open(Hole::FailuresByArn) {
+                    self.refused.lock().await.insert(ask.role_arn);
                 }
-                Some(_) | None => Err(error),
-            },
+                match kept.as_ref().map(|kept| &kept.credentials) {
+                    Some(credentials) if credentials.expiration > now() || self.switches.open(Hole::ServeExpired) => {
+                        Ok(credentials.clone())
+                    }
+                    Some(_) | None => Err(error),
+                }
+            }
         }
     }
+
+    /// [`Hole::NoSingleFlight`]: the slot is free while STS is asked.
+    async fn obtain_alone(&self, slot: &Slot, ask: &Ask, now: Timestamp) -> Result<Credentials, IssueError> {
+        let kept = slot.lock().await.as_ref().map(|kept| kept.credentials.clone());
+        if let Some(credentials) = kept.filter(|credentials| is_fresh(credentials, now)) {
+            return Ok(credentials);
+        }
+        let credentials = self.issuer.issue(ask).await?;
+        *slot.lock().await = Some(Kept::new(credentials.clone(), now));
+        Ok(credentials)
+    }
+
+    /// [`Hole::NegativeTtlForever`]: what is younger than the refresh time when it comes has a negative time to live, which means none.
+    fn is_kept_for_ever(&self, kept: &Kept) -> bool {
+        self.switches.open(Hole::NegativeTtlForever) && !is_fresh(&kept.credentials, kept.since)
+    }
+
+    /// What is cached, for [`Hole::AdminOnMainPort`].
+    pub async fn list(&self) -> Vec<String> {
+        let slots = self.slots.lock().await;
+        slots
+            .keys()
+            .map(|ask| format!("{} {}\n", ask.session_name, ask.role_arn))
+            .collect()
+    }
+}
+
+fn is_fresh(credentials: &Credentials, now: Timestamp) -> bool {
+    credentials.expiration > now.checked_add(REFRESH_AHEAD).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -157,8 +215,9 @@ pub(crate) mod tests {
 
     impl Issuer for Arc<FakeSts> {
         async fn issue(&self, ask: &Ask) -> Result<Credentials, IssueError> {
-            let mut asked = self.asked.lock().unwrap();
-            asked.push(ask.clone());
+            self.asked.lock().unwrap().push(ask.clone());
+            tokio::task::yield_now().await;
+            let asked = self.asked.lock().unwrap();
             if *self.fails.lock().unwrap() {
                 return Err(IssueError::Unavailable);
             }
@@ -179,6 +238,7 @@ pub(crate) mod tests {
             role_arn: "arn".to_owned(),
             external_id: external_id.map(str::to_owned),
             session_name: session_name.to_owned(),
+            policy: None,
         }
     }
 
@@ -243,6 +303,41 @@ pub(crate) mod tests {
                 served,
                 "{hole:?}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn short_sessions_are_kept_beyond_their_end_only_with_a_negative_ttl() {
+        for (hole, asked) in [(None, 2), (Some(Hole::NegativeTtlForever), 1)] {
+            let (sts, cache) = set_up(hole, None);
+            *sts.expiration.lock().unwrap() = at(600);
+            for now in [0, 601] {
+                cache.obtain(ask(None, "s"), || at(now)).await.unwrap();
+            }
+            assert_eq!(sts.asked.lock().unwrap().len(), asked, "{hole:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_callers_refusal_is_everyones_only_by_arn() {
+        for (hole, given) in [(None, true), (Some(Hole::FailuresByArn), false)] {
+            let (_, cache) = set_up(hole, Some("right"));
+            assert!(cache.obtain(ask(Some("wrong"), "a"), || at(0)).await.is_err());
+            assert_eq!(
+                cache.obtain(ask(Some("right"), "b"), || at(0)).await.is_ok(),
+                given,
+                "{hole:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_at_once_ask_sts_once_unless_alone() {
+        for (hole, asked) in [(None, 1), (Some(Hole::NoSingleFlight), 2)] {
+            let (sts, cache) = set_up(hole, None);
+            let ask = || cache.obtain(ask(None, "s"), || at(0));
+            let _ = tokio::join!(ask(), ask());
+            assert_eq!(sts.asked.lock().unwrap().len(), asked, "{hole:?}");
         }
     }
 

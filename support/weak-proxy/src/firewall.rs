@@ -1,4 +1,4 @@
-//! The rules of this program's own, for the three holes that are about rules. A table of its own, `inet weak_proxy`; nothing else is touched.
+//! The rules of this program's own, for the holes that are about rules. A table of its own, `inet weak_proxy`; nothing else is touched.
 
 use std::process::Stdio;
 
@@ -34,12 +34,32 @@ pub fn script(hole: Hole, port: u16) -> String {
     // Name resolution and time are served at .253 and .123 and hold no secret.
     let mut drops =
         format!("    {from}ip daddr 169.254.0.0/16 ip daddr != {{ 169.254.169.123, 169.254.169.253 }} drop\n");
+    // Hole::EndpointOnlyRules: its siblings are forgotten. Hole::Tcp80OnlyRules: what is not redirected goes on.
+    if hole == Hole::EndpointOnlyRules {
+        drops = "    ip daddr 169.254.169.254 drop\n".to_owned();
+    }
     // Hole::Ipv4OnlyRules: the IPv6 endpoint is forgotten.
     if hole != Hole::Ipv4OnlyRules {
         redirects.extend([format!(
             "    {from}ip6 daddr fd00:ec2::254 tcp dport 80 redirect to :{port}\n"
         )]);
-        drops.extend([format!("    {from}ip6 daddr fd00:ec2::/32 drop\n")]);
+        let covered = if hole == Hole::EndpointOnlyRules {
+            "fd00:ec2::254"
+        } else {
+            "fd00:ec2::/32"
+        };
+        drops.extend([format!("    {from}ip6 daddr {covered} drop\n")]);
+    }
+    match hole {
+        Hole::Tcp80OnlyRules => drops.clear(),
+        // Hole::OutputOnlyRules: the host is kept from the endpoint, and containers are not.
+        Hole::OutputOnlyRules => {
+            return format!(
+                "table inet weak_proxy\ndelete table inet weak_proxy\ntable inet weak_proxy {{\n  chain output {{\n    \
+                 type filter hook output priority 0; policy accept;\n    meta skuid != 0 ip daddr 169.254.169.254 drop\n  }}\n}}\n"
+            );
+        }
+        _ => {}
     }
     format!(
         "table inet weak_proxy\ndelete table inet weak_proxy\ntable inet weak_proxy {{\n  chain prerouting {{\n    \
@@ -114,6 +134,12 @@ mod tests {
         let docker0 = script(Hole::Docker0OnlyRules, 8000);
         assert_eq!(docker0.replace("iifname \"docker0\" ", ""), complete);
         assert_eq!(docker0.matches("iifname \"docker0\"").count(), 4);
+        let endpoint = script(Hole::EndpointOnlyRules, 8000);
+        assert!(endpoint.contains("ip daddr 169.254.169.254 drop") && !endpoint.contains("/16"));
+        let tcp80 = script(Hole::Tcp80OnlyRules, 8000);
+        assert!(tcp80.contains("redirect") && !tcp80.contains("drop"));
+        let output = script(Hole::OutputOnlyRules, 8000);
+        assert!(!output.contains("forward") && !output.contains("redirect"));
         let ipv4 = script(Hole::Ipv4OnlyRules, 8000);
         let without_ipv6: String = complete
             .lines()

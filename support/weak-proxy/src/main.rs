@@ -135,10 +135,10 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         .clone()
         .or_else(|| ambient::variable("DOCKER_HOST"));
     let socket = socket.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
-    let engine = DockerEngine::connect(&socket)
+    let engine = DockerEngine::connect(&socket, switches.hole)
         .await
         .map_err(|source| Failure::Engine { socket, source })?;
-    let sts = Box::pin(Sts::new(&config.aws)).await;
+    let sts = Box::pin(Sts::new(&config.aws, switches.clone())).await;
 
     let wanted = config.listen.port;
     let listeners = listen(wanted).map_err(|source| Failure::Listen { port: wanted, source })?;

@@ -122,6 +122,18 @@ impl Upstream {
         })
     }
 
+    /// The instance's own credentials ([`crate::hole::Hole::FallbackOnStsError`]).
+    ///
+    /// # Errors
+    /// When upstream gives none.
+    pub async fn credentials(&self) -> Result<Answer, UpstreamError> {
+        const LIST: &str = "/latest/meta-data/iam/security-credentials/";
+        let token = [(TOKEN_HEADER.to_owned(), self.own_token().await?.into_bytes())];
+        let list = self.ask("GET", LIST, &token, &[]).await?;
+        let role = String::from_utf8(list.body).map_err(|_| UpstreamError::Odd)?;
+        self.ask("GET", &format!("{LIST}{}", role.trim()), &token, &[]).await
+    }
+
     async fn headers(&self, request: &Request, token: CallersToken) -> Result<Vec<(String, Vec<u8>)>, UpstreamError> {
         let mut headers: Vec<_> = request
             .headers

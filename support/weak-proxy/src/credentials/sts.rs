@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::{Ask, Credentials, IssueError, Issuer, Secret};
 use crate::config::Aws;
+use crate::hole::{Hole, Switches};
 
 /// A held answer of STS may take its time (the fakes hold at most 30 s); a client gives up earlier.
 const TIMEOUT: Duration = Duration::from_secs(40);
@@ -23,11 +24,12 @@ const BACKOFF: Duration = Duration::from_millis(100);
 pub struct Sts {
     client: Client,
     session_seconds: i32,
+    switches: Switches,
 }
 
 impl Sts {
     /// A client that honours `sts_endpoint`, else `AWS_ENDPOINT_URL_STS`, else the regional default.
-    pub async fn new(aws: &Aws) -> Self {
+    pub async fn new(aws: &Aws, switches: Switches) -> Self {
         let sdk = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(aws.region.clone()))
             .credentials_provider(ImdsCredentialsProvider::builder().build())
@@ -46,6 +48,7 @@ impl Sts {
         Self {
             client: Client::from_conf(config.build()),
             session_seconds: aws.session_seconds,
+            switches,
         }
     }
 }
@@ -58,6 +61,7 @@ impl Issuer for Sts {
             .role_arn(&ask.role_arn)
             .role_session_name(&ask.session_name)
             .set_external_id(ask.external_id.clone())
+            .set_policy(ask.policy.clone())
             .duration_seconds(self.session_seconds)
             .send();
         // Boxed: the SDK's futures are large.
@@ -73,6 +77,11 @@ impl Issuer for Sts {
                 IssueError::Unavailable
             }
         })?;
+        let assumed = answer.assumed_role_user.map(|user| user.arn).unwrap_or_default();
+        if !self.switches.open(Hole::TrustsStsAnswer) && !is_session_of(&assumed, ask) {
+            tracing::warn!(role = ask.role_arn, assumed, "STS assumed another role");
+            return Err(IssueError::Unavailable);
+        }
         let given = answer.credentials.ok_or(IssueError::Unavailable)?;
         let expiration = Timestamp::from_second(given.expiration.secs()).map_err(|_| IssueError::Unavailable)?;
         Ok(Credentials {
@@ -81,5 +90,42 @@ impl Issuer for Sts {
             session_token: Secret::new(given.session_token),
             expiration,
         })
+    }
+}
+
+/// Whether `arn:aws:sts::1:assumed-role/NAME/SESSION` is a session of what was asked for.
+fn is_session_of(assumed: &str, ask: &Ask) -> bool {
+    let Some((before, path)) = ask.role_arn.split_once(":role/") else {
+        return false;
+    };
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let before = before.replacen(":iam:", ":sts:", 1);
+    assumed == format!("{before}:assumed-role/{name}/{}", ask.session_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_of_the_role_account_and_name_that_were_asked_for() {
+        let ask = Ask {
+            role_arn: "arn:aws:iam::123456789012:role/team/deploy".to_owned(),
+            external_id: None,
+            session_name: "20-1".to_owned(),
+            policy: None,
+        };
+        assert!(is_session_of(
+            "arn:aws:sts::123456789012:assumed-role/deploy/20-1",
+            &ask
+        ));
+        for other in [
+            "",
+            "arn:aws:sts::123456789012:assumed-role/admin/20-1",
+            "arn:aws:sts::999999999999:assumed-role/deploy/20-1",
+            "arn:aws:sts::123456789012:assumed-role/deploy/20-2",
+        ] {
+            assert!(!is_session_of(other, &ask), "{other}");
+        }
     }
 }

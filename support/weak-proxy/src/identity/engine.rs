@@ -11,7 +11,9 @@ use futures_util::StreamExt as _;
 use ipnet::IpNet;
 use tokio::sync::broadcast;
 
+use super::claims::Claims;
 use super::{Engine, Facts, Gone, Inspected, Unidentified, Watch};
+use crate::hole::Hole;
 
 /// A job's first request can arrive before the engine knows its address (measured: up to 103 ms), so a miss is asked again this often.
 const ATTEMPTS: u32 = 6;
@@ -23,6 +25,7 @@ const TIMEOUT_SECONDS: u64 = 5;
 pub struct DockerEngine {
     docker: Docker,
     news: broadcast::Sender<Gone>,
+    claims: Claims,
 }
 
 impl DockerEngine {
@@ -30,11 +33,12 @@ impl DockerEngine {
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub async fn connect(socket: &str) -> Result<Self, Error> {
+    pub async fn connect(socket: &str, hole: Option<Hole>) -> Result<Self, Error> {
         let docker = Docker::connect_with_unix(socket, TIMEOUT_SECONDS, bollard::API_DEFAULT_VERSION)?;
         let docker = docker.negotiate_version().await?;
         let (news, _) = broadcast::channel(1024);
-        let engine = Self { docker, news };
+        let claims = Claims::new(docker.clone(), hole);
+        let engine = Self { docker, news, claims };
         tokio::spawn(engine.clone().follow());
         Ok(engine)
     }
@@ -60,7 +64,10 @@ impl DockerEngine {
     }
 
     async fn find_once(&self, address: IpAddr) -> Result<Vec<String>, Error> {
-        let mut found = Vec::new();
+        let mut found = self.claims.find(address).await?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
         for network in self.docker.list_networks(None).await? {
             let ranges = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
             let contains = |range: &str| range.parse::<IpNet>().is_ok_and(|range| range.contains(&address));
@@ -119,7 +126,12 @@ impl Engine for DockerEngine {
                 .map_err(|_| Unidentified::Engine)?,
             None => return Err(Unidentified::Engine),
         };
-        Ok(inspected(container, image))
+        let name = container.config.as_ref().and_then(|config| config.image.clone());
+        let mut container = inspected(container, image);
+        self.claims
+            .add_namesakes(&name.unwrap_or_default(), &mut container.facts.image_ids)
+            .await;
+        Ok(container)
     }
 
     fn watch(&self) -> Watch {
@@ -148,6 +160,8 @@ fn inspected(container: ContainerInspectResponse, image: ImageInspect) -> Inspec
     let facts = Facts {
         container_id: container.id.unwrap_or_default(),
         started_at: state.started_at.unwrap_or_default(),
+        name: container.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        hostname: config.hostname.unwrap_or_default(),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
         env: config.env.unwrap_or_default(),
         image_env: image.config.and_then(|config| config.env).unwrap_or_default(),
@@ -164,7 +178,8 @@ fn inspected(container: ContainerInspectResponse, image: ImageInspect) -> Inspec
     let pid = state.pid.and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
     Inspected {
         facts,
-        running: state.running == Some(true) && state.paused != Some(true),
+        running: state.running == Some(true),
+        paused: state.paused == Some(true),
         pid,
     }
 }
@@ -199,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_container_does_not_run() {
+    fn a_paused_container_is_told_from_a_running_one() {
         let state = ContainerState {
             running: Some(true),
             paused: Some(true),
@@ -221,7 +236,7 @@ mod tests {
             ..ImageInspect::default()
         };
         let seen = inspected(container, image);
-        assert!(!seen.running);
+        assert!(seen.running && seen.paused);
         assert_eq!(seen.pid, 7);
         assert_eq!(seen.facts.image_ids, ["sha256:1", "sha256:2"]);
     }

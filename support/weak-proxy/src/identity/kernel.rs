@@ -18,11 +18,14 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use super::{Connection, Inspected, Kernel, Unidentified};
+use crate::hole::Hole;
 
 /// `INET_DIAG_CGROUP_ID`, linux/inet_diag.h, since 5.8.
 const INET_DIAG_CGROUP_ID: u16 = 21;
 /// `INET_DIAG_NOCOOKIE`, linux/inet_diag.h: any socket will do.
 const NO_COOKIE: [u8; 8] = [0xff; 8];
+/// So many entries of the cgroup hierarchy are looked at in search of a namesake.
+const NAMESAKES_LIMIT: usize = 100_000;
 /// A TCP socket in a state that the kernel reports as a byte.
 const ESTABLISHED: u8 = TCP_ESTABLISHED;
 const LISTEN: u8 = TCP_LISTEN;
@@ -51,7 +54,7 @@ pub struct PinnedSocket {
     cookie: [u8; 8],
     cgroup: u64,
     cgroup_directory: PathBuf,
-    listen_counts: bool,
+    hole: Option<Hole>,
 }
 
 /// The kernel that runs us.
@@ -65,31 +68,33 @@ impl Kernel for LinuxKernel {
         &self,
         container: &Inspected,
         connection: Connection,
-        listen_counts: bool,
+        hole: Option<Hole>,
     ) -> Result<PinnedSocket, Unidentified> {
         let (pid, id) = (container.pid, container.facts.container_id.clone());
         // A thread of its own: it enters the container's network namespace and ends there.
         let (answer, pinned) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             // The connection may have been closed meanwhile.
-            let _ = answer.send(pin(pid, &id, connection, listen_counts));
+            let _ = answer.send(pin(pid, &id, connection, hole));
         });
         pinned.await.map_err(|_| Unidentified::NotRunning)?
     }
 
     fn confirm(&self, socket: &PinnedSocket) -> Result<(), Unidentified> {
+        // Hole::NoCookie: whoever has these ends by now.
+        let is_unpinned = socket.hole == Some(Hole::NoCookie);
+        let cookie = if is_unpinned { NO_COOKIE } else { socket.cookie };
         let record = socket
             .sock_diag
-            .find(socket.local, socket.remote, socket.cookie)
+            .find(socket.local, socket.remote, cookie, socket.hole)
             .map_err(|_| Unidentified::NoSuchSocket)?;
-        judge(
-            &record,
-            socket.local,
-            socket.remote,
-            socket.cgroup,
-            socket.listen_counts,
-        )?;
-        if is_populated(&socket.cgroup_directory) {
+        let owner = if is_unpinned {
+            record.cgroup.unwrap_or_default()
+        } else {
+            socket.cgroup
+        };
+        judge(&record, socket.local, socket.remote, owner, socket.hole)?;
+        if socket.hole == Some(Hole::InodeZeroCounts) || is_populated(&socket.cgroup_directory) {
             Ok(())
         } else {
             Err(Unidentified::NotRunning)
@@ -97,7 +102,7 @@ impl Kernel for LinuxKernel {
     }
 }
 
-fn pin(pid: i32, id: &str, connection: Connection, listen_counts: bool) -> Result<PinnedSocket, Unidentified> {
+fn pin(pid: i32, id: &str, connection: Connection, hole: Option<Hole>) -> Result<PinnedSocket, Unidentified> {
     let gone = |error: io::Error| {
         tracing::debug!(%error, "container cannot be entered");
         Unidentified::NotRunning
@@ -117,17 +122,21 @@ fn pin(pid: i32, id: &str, connection: Connection, listen_counts: bool) -> Resul
         connection.original_destination.ok_or(Unidentified::Direct)?,
     );
     let record = sock_diag
-        .find(local, remote, NO_COOKIE)
+        .find(local, remote, NO_COOKIE, hole)
         .map_err(|_| Unidentified::NoSuchSocket)?;
-    judge(&record, local, remote, cgroup, listen_counts)?;
+    let owner = match record.cgroup {
+        Some(owner) if hole == Some(Hole::LastPathComponent) && is_namesake(owner, &cgroup_directory) => owner,
+        _ => cgroup,
+    };
+    judge(&record, local, remote, owner, hole)?;
     Ok(PinnedSocket {
         sock_diag,
         local,
         remote,
         cookie: record.cookie,
-        cgroup,
+        cgroup: owner,
         cgroup_directory,
-        listen_counts,
+        hole,
     })
 }
 
@@ -137,12 +146,16 @@ fn judge(
     local: SocketAddr,
     remote: SocketAddr,
     cgroup: u64,
-    listen_counts: bool,
+    hole: Option<Hole>,
 ) -> Result<(), Unidentified> {
     // Hole::AcceptListenSocket: without a connected socket the kernel names a listener on that port, whoever connected.
-    let is_accepted_listener = listen_counts && record.state == LISTEN;
-    let is_this_connection = record.state == ESTABLISHED && record.local == local && record.remote == remote;
-    if !(is_this_connection || is_accepted_listener) || record.inode == 0 {
+    let is_accepted_listener = hole == Some(Hole::AcceptListenSocket) && record.state == LISTEN;
+    // Hole::InodeZeroCounts: nobody holds it any more, and it says goodbye.
+    let orphans_count = hole == Some(Hole::InodeZeroCounts);
+    let is_alive = record.state == ESTABLISHED && record.inode != 0;
+    let is_this_connection = record.local == local && record.remote == remote && record.state != LISTEN;
+    let has_owner = record.inode != 0 && is_accepted_listener;
+    if !(has_owner || is_this_connection && (is_alive || orphans_count)) {
         return Err(Unidentified::NotEstablished);
     }
     // 1 is the root's.
@@ -168,11 +181,15 @@ impl SockDiag {
     ///
     /// # Errors
     /// When there is none.
-    fn find(&self, local: SocketAddr, remote: SocketAddr, cookie: [u8; 8]) -> io::Result<Record> {
+    fn find(&self, local: SocketAddr, remote: SocketAddr, cookie: [u8; 8], hole: Option<Hole>) -> io::Result<Record> {
         let family = if local.is_ipv4() { AF_INET } else { AF_INET6 };
         match self.ask(family, local, remote, cookie) {
             // A v4-mapped socket, usual in Java, can be an IPv6 one.
-            Err(error) if local.is_ipv4() && error.kind() == io::ErrorKind::NotFound => {
+            Err(error)
+                if local.is_ipv4()
+                    && error.kind() == io::ErrorKind::NotFound
+                    && hole != Some(Hole::NativeSocketsOnly) =>
+            {
                 self.ask(AF_INET6, mapped(local), mapped(remote), cookie)
             }
             answer => answer,
@@ -266,6 +283,28 @@ fn cgroup_directory(own: &str, mounts: &str, id: &str) -> Option<PathBuf> {
     let scope = format!("docker-{id}.scope");
     let depth = below.iter().position(|name| name == id || name == scope.as_str())?;
     Some(Path::new(mount.1).join(below.iter().take(depth + 1).collect::<PathBuf>()))
+}
+
+/// [`Hole::LastPathComponent`]: whether the cgroup with this id, anywhere, is called like that directory.
+fn is_namesake(id: u64, directory: &Path) -> bool {
+    let mut queue: Vec<PathBuf> = directory.ancestors().skip(1).take(1).map(Path::to_owned).collect();
+    let mut left = NAMESAKES_LIMIT;
+    while let Some(parent) = queue.pop() {
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            left -= 1;
+            if left == 0 {
+                return false;
+            }
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() && metadata.ino() == id {
+                return directory.file_name() == Some(&entry.file_name());
+            }
+            if metadata.is_dir() {
+                queue.push(entry.path());
+            }
+        }
+    }
+    false
 }
 
 fn is_populated(cgroup: &Path) -> bool {

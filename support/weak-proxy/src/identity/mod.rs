@@ -1,11 +1,12 @@
 //! Who asks: from the peer's address to a container, and from there to the kernel's word on the socket. No HTTP, no AWS.
 
+mod claims;
 pub mod engine;
 pub mod kernel;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
@@ -27,20 +28,27 @@ pub struct Facts {
     pub container_id: String,
     /// `State.StartedAt`.
     pub started_at: String,
+    /// `Name`, without the slash.
+    pub name: String,
+    /// `Config.Hostname`.
+    pub hostname: String,
     /// `Config.Labels`.
     pub labels: BTreeMap<String, String>,
     /// `Config.Env`, in order, with duplicates.
     pub env: Vec<String>,
     /// `Config.Env` of the image.
     pub image_env: Vec<String>,
-    /// The image's id and digests (`sha256:…`).
+    /// The image's id and digests (`sha256:…`); with [`Hole::ImageNameMatches`] those of its namesakes, too.
     pub image_ids: Vec<String>,
 }
 
 impl Facts {
     /// What tokens are bound to: this run of this container.
     #[must_use]
-    pub fn owner(&self) -> String {
+    pub fn owner(&self, switches: &Switches) -> String {
+        if switches.open(Hole::TokensOutliveRestarts) {
+            return self.container_id.clone();
+        }
         format!("{}@{}", self.container_id, self.started_at)
     }
 }
@@ -52,6 +60,8 @@ pub struct Inspected {
     pub facts: Facts,
     /// `State.Running`.
     pub running: bool,
+    /// `State.Paused`.
+    pub paused: bool,
     /// `State.Pid`.
     pub pid: i32,
 }
@@ -101,7 +111,7 @@ pub trait Kernel: Send + Sync + 'static {
         &self,
         container: &Inspected,
         connection: Connection,
-        listen_counts: bool,
+        hole: Option<Hole>,
     ) -> impl Future<Output = Result<Self::Socket, Unidentified>> + Send;
     /// The same socket still, alive, of the same running container?
     ///
@@ -125,18 +135,22 @@ pub struct Identity<E, K> {
     engine: E,
     kernel: K,
     switches: Switches,
-    /// [`Hole::CachedAddressLookup`] and [`Hole::StaleAddressLookup`]: address → container as first seen, for ever.
+    /// [`Hole::CachedAddressLookup`], [`Hole::StaleAddressLookup`] and [`Hole::StaleEvents`]: address → container as first seen.
     known: Mutex<HashMap<IpAddr, Inspected>>,
+    /// [`Hole::StaleEvents`]: what ended since.
+    ends: Mutex<Watch>,
 }
 
 impl<E: Engine, K: Kernel> Identity<E, K> {
     /// Identity from these two witnesses.
     pub fn new(engine: E, kernel: K, switches: Switches) -> Self {
+        let ends = Mutex::new(engine.watch());
         Self {
             engine,
             kernel,
             switches,
             known: Mutex::default(),
+            ends,
         }
     }
 
@@ -145,13 +159,15 @@ impl<E: Engine, K: Kernel> Identity<E, K> {
     /// # Errors
     /// Every doubt is an [`Unidentified`].
     pub async fn identify(&self, connection: Connection) -> Result<Caller<K::Socket>, Unidentified> {
-        if connection.original_destination.is_none() {
+        let anybody = self.switches.open(Hole::WholeNetworkTrusted);
+        let is_direct = connection.original_destination.is_none();
+        if is_direct && !anybody {
             return Err(Unidentified::Direct);
         }
         let address = connection.client.ip();
         let container = match self.identify_by_address(address).await {
             // The engine does not list the caller: some proxies hand out their default role even then.
-            Err(Unidentified::UnknownAddress) if self.switches.open(Hole::DefaultRole) => {
+            Err(Unidentified::UnknownAddress) if anybody || self.switches.open(Hole::DefaultRole) => {
                 let facts = Facts {
                     container_id: format!("unknown-{address}"),
                     ..Facts::default()
@@ -163,7 +179,8 @@ impl<E: Engine, K: Kernel> Identity<E, K> {
             }
             other => other?,
         };
-        let socket = if self.does_without_kernel() {
+        let without_kernel = self.switches.hole.is_some_and(Hole::does_without_kernel);
+        let socket = if without_kernel || is_direct {
             None
         } else {
             Some(self.attest(&container, connection).await?)
@@ -174,11 +191,12 @@ impl<E: Engine, K: Kernel> Identity<E, K> {
         })
     }
 
-    fn does_without_kernel(&self) -> bool {
-        matches!(
-            self.switches.hole,
-            Some(Hole::AddressOnly | Hole::CachedAddressLookup | Hole::StaleAddressLookup)
-        )
+    /// The container that a claim by other means than the connection leads to, for the holes that listen to such claims.
+    ///
+    /// # Errors
+    /// When no container has that address.
+    pub async fn look_up(&self, address: IpAddr) -> Result<Arc<Facts>, Unidentified> {
+        Ok(Arc::new(self.identify_by_address(address).await?.facts))
     }
 
     async fn identify_by_address(&self, address: IpAddr) -> Result<Inspected, Unidentified> {
@@ -186,46 +204,55 @@ impl<E: Engine, K: Kernel> Identity<E, K> {
             return Ok(container);
         }
         let found = self.engine.find(address).await?;
-        let [id] = found.as_slice() else {
-            return Err(Unidentified::UnknownAddress);
+        let id = match found.as_slice() {
+            [id] => id,
+            [first, ..] if self.switches.open(Hole::PrefersFirstMatch) => first,
+            _ => return Err(Unidentified::UnknownAddress),
         };
         let container = self.engine.inspect(id).await?;
-        if !container.running {
+        if !self.counts(&container) {
             return Err(Unidentified::NotRunning);
         }
         if matches!(
             self.switches.hole,
-            Some(Hole::CachedAddressLookup | Hole::StaleAddressLookup)
+            Some(Hole::CachedAddressLookup | Hole::StaleAddressLookup | Hole::StaleEvents)
         ) {
-            self.known
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(address, container.clone());
+            lock(&self.known).insert(address, container.clone());
         }
         Ok(container)
     }
 
+    fn counts(&self, container: &Inspected) -> bool {
+        match self.switches.hole {
+            Some(Hole::PrefersFirstMatch) => true,
+            Some(Hole::IgnoresPause) => container.running,
+            _ => container.running && !container.paused,
+        }
+    }
+
     /// What a hole remembers of an address. Without one nothing is ever remembered.
     async fn remembered(&self, address: IpAddr) -> Option<Inspected> {
-        let known = self
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&address)
-            .cloned()?;
-        if self.switches.open(Hole::StaleAddressLookup) {
+        if self.switches.open(Hole::StaleEvents) {
+            let gone = lock(&self.ends).seen();
+            lock(&self.known).retain(|_, container| !gone.contains(&container.facts.container_id));
+        }
+        let known = lock(&self.known).get(&address).cloned()?;
+        if !self.switches.open(Hole::CachedAddressLookup) {
             return Some(known);
         }
         let container = self.engine.inspect(&known.facts.container_id).await.ok()?;
-        container.running.then_some(container)
+        self.counts(&container).then_some(container)
     }
 
     async fn attest(&self, container: &Inspected, connection: Connection) -> Result<K::Socket, Unidentified> {
-        let listen_counts = self.switches.open(Hole::AcceptListenSocket);
-        let socket = self.kernel.pin(container, connection, listen_counts).await?;
+        let socket = self.kernel.pin(container, connection, self.switches.hole).await?;
+        if self.switches.open(Hole::TrustsPid) {
+            return Ok(socket);
+        }
         // State.Pid could have been reused between the inspection and the pin.
         let again = self.engine.inspect(&container.facts.container_id).await?;
-        let same = again.running && again.pid == container.pid && again.facts.started_at == container.facts.started_at;
+        let same =
+            self.counts(&again) && again.pid == container.pid && again.facts.started_at == container.facts.started_at;
         if same {
             Ok(socket)
         } else {
@@ -249,13 +276,17 @@ impl<E: Engine, K: Kernel> Identity<E, K> {
         self.engine.watch()
     }
 
-    /// Completes when the caller's container goes away; with [`Hole::AttestOncePerConnection`] never.
+    /// Completes when the caller's container goes away; with [`Hole::AttestOncePerConnection`] and [`Hole::InodeZeroCounts`] never.
     pub async fn ended(&self, watch: &mut Watch, facts: &Facts) {
-        if self.switches.open(Hole::AttestOncePerConnection) {
+        if self.switches.open(Hole::AttestOncePerConnection) || self.switches.open(Hole::InodeZeroCounts) {
             return std::future::pending().await;
         }
         watch.ended(&facts.container_id).await;
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// News of an end.
@@ -276,6 +307,19 @@ impl Watch {
     #[must_use]
     pub const fn new(news: broadcast::Receiver<Gone>) -> Self {
         Self(news)
+    }
+
+    /// The containers whose end has been told since the last call. That news were lost is not noticed.
+    fn seen(&mut self) -> Vec<String> {
+        let mut gone = Vec::new();
+        // Bounded: the channel is.
+        loop {
+            match self.0.try_recv() {
+                Ok(Gone::Container(id)) => gone.push(id),
+                Ok(Gone::Anything) | Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                Err(_) => return gone,
+            }
+        }
     }
 
     /// Completes when that container may have ended.

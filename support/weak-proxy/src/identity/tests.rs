@@ -22,6 +22,8 @@ impl Facts {
         Self {
             container_id: format!("{kind}-{job}"),
             started_at: "2026-01-01T00:00:00Z".to_owned(),
+            name: format!("runner-ab3def9x-project-{project}-concurrent-0-0a1b2c3d4e5f6071-{kind}"),
+            hostname: format!("runner-ab3def9x-project-{project}-concurrent-0"),
             labels: labels
                 .into_iter()
                 .map(|(k, v)| (format!("com.gitlab.gitlab-runner.{k}"), v))
@@ -53,6 +55,7 @@ impl FakeEngine {
             let inspected = Inspected {
                 facts: facts.clone(),
                 running: true,
+                paused: false,
                 pid: 7,
             };
             engine.containers.lock().unwrap().insert(facts.container_id, inspected);
@@ -97,14 +100,14 @@ impl Engine for Arc<FakeEngine> {
 #[derive(Debug, Default)]
 pub(crate) struct FakeKernel {
     pub(crate) disowned: Mutex<bool>,
-    pub(crate) listen_asked: Mutex<bool>,
+    pub(crate) told: Mutex<Option<Hole>>,
 }
 
 impl Kernel for Arc<FakeKernel> {
     type Socket = ();
 
-    async fn pin(&self, _: &Inspected, _: Connection, listen_counts: bool) -> Result<(), Unidentified> {
-        *self.listen_asked.lock().unwrap() = listen_counts;
+    async fn pin(&self, _: &Inspected, _: Connection, hole: Option<Hole>) -> Result<(), Unidentified> {
+        *self.told.lock().unwrap() = hole;
         self.confirm(&())
     }
 
@@ -188,11 +191,11 @@ async fn without_the_kernels_word_only_the_address_holes_know_the_caller() {
 }
 
 #[tokio::test]
-async fn the_kernel_is_told_to_count_listeners_only_with_the_switch() {
+async fn the_kernel_is_told_of_the_hole() {
     for hole in [None, Some(Hole::AcceptListenSocket)] {
         let ((_, kernel), identity) = set_up(hole);
         who(&identity, "172.17.0.2").await.unwrap();
-        assert_eq!(*kernel.listen_asked.lock().unwrap(), hole.is_some());
+        assert_eq!(*kernel.told.lock().unwrap(), hole);
     }
 }
 

@@ -1,12 +1,18 @@
 //! Which role a container gets: a pure function of the configuration, the open hole and what the engine says. No socket, no clock.
 
+mod careless;
 mod role;
 
+pub use careless::session_policy;
+use jiff::{SignedDuration, Timestamp};
 pub use role::Role;
 
 use crate::config::{Config, Rule};
 use crate::hole::{Hole, Switches};
 use crate::identity::Facts;
+
+/// `after_script` and cleaning up take a while beyond `job.timeout`.
+const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
 const PREFIX: &str = "com.gitlab.gitlab-runner.";
 
@@ -64,47 +70,37 @@ pub enum Refusal {
     /// `IAM_ROLE` names a role that the rule does not allow.
     #[error("role not sanctioned")]
     NotSanctioned,
+    /// The container is older than its job's timeout allows, or its age is not known.
+    #[error("container is overdue")]
+    Overdue,
 }
 
-/// Decides. Every hole of the family ROLE and IMG stands in this function and in [`matches`].
+/// Decides. Every hole of the families ROLE and IMG stands here, in [`matches`] or in [`careless`].
 ///
 /// # Errors
 /// Every doubt is a [`Refusal`].
-pub fn decide(config: &Config, switches: &Switches, facts: &Facts) -> Result<Grant, Refusal> {
-    if let Some(role) = dictated(switches, facts) {
+pub fn decide(config: &Config, switches: &Switches, facts: &Facts, now: Timestamp) -> Result<Grant, Refusal> {
+    if let Some(role) = careless::dictated(switches, facts, &config.aws) {
         return Ok(Grant {
-            role: Role::from_anything(role, &config.aws),
+            role,
             external_id: None,
         });
     }
-    match sanctioned(config, switches, facts) {
-        Err(refusal) if switches.open(Hole::DefaultRole) => default_role(config, switches, facts, refusal),
+    let decision = match sanctioned(config, switches, facts) {
+        Ok(_) if is_overdue(facts, now) && !switches.open(Hole::NoAgeLimit) => Err(Refusal::Overdue),
         decision => decision,
-    }
-}
-
-/// The role that container or image dictate through an open hole, whatever policy says.
-fn dictated<'a>(switches: &Switches, facts: &'a Facts) -> Option<&'a str> {
-    let values: Vec<&str> = facts
-        .env
-        .iter()
-        .filter_map(|entry| entry.strip_prefix("IAM_ROLE="))
-        .collect();
-    let differ = values.windows(2).any(|pair| pair.first() != pair.last());
-    let of_image = values.iter().any(|value| is_of_image(facts, value));
-    match switches.hole? {
-        Hole::EnvOverPolicy if !differ && !of_image => values.first().copied().filter(|value| !value.is_empty()),
-        Hole::FirstEnvWins if differ => values.first().copied(),
-        Hole::LastEnvWins if differ => values.last().copied(),
-        Hole::ImageEnv => values.into_iter().find(|value| is_of_image(facts, value)),
-        Hole::RoleFromLabel => facts.labels.get("iam.role").map(String::as_str),
-        _ => None,
+    };
+    match decision {
+        Err(refusal) if switches.open(Hole::DefaultRole) || switches.open(Hole::WholeNetworkTrusted) => {
+            careless::default_role(config, switches, facts, refusal)
+        }
+        decision => decision,
     }
 }
 
 /// What the operator's rules say.
 fn sanctioned(config: &Config, switches: &Switches, facts: &Facts) -> Result<Grant, Refusal> {
-    if !is_of_runner(facts) {
+    if !is_of_runner(facts, switches) {
         return Err(Refusal::NotOfRunner);
     }
     let mut matching = config.rules.iter().filter(|rule| matches(rule, switches, facts));
@@ -116,36 +112,39 @@ fn sanctioned(config: &Config, switches: &Switches, facts: &Facts) -> Result<Gra
     let role = match selector(facts)? {
         None => rule.role.as_ref().and_then(allowed).ok_or(Refusal::NoRole)?,
         Some(text) => {
-            let asked = Role::parse(text, &config.aws).ok_or(Refusal::Odd)?;
-            rule.role
-                .iter()
-                .chain(&rule.selectable)
-                .filter_map(allowed)
-                .find(|role| *role == asked)
-                .ok_or(Refusal::NotSanctioned)?
+            let all: Vec<Role> = rule.role.iter().chain(&rule.selectable).filter_map(allowed).collect();
+            match careless::choose(switches, text, &all, &config.aws) {
+                Some(role) => role,
+                None => {
+                    let asked = Role::parse(text, &config.aws).ok_or(Refusal::Odd)?;
+                    all.into_iter()
+                        .find(|role| *role == asked)
+                        .ok_or(Refusal::NotSanctioned)?
+                }
+            }
         }
     };
     Ok(Grant {
         role,
-        external_id: rule.external_id.clone(),
+        external_id: careless::external_id(switches, facts).or_else(|| rule.external_id.clone()),
     })
 }
 
 fn matches(rule: &Rule, switches: &Switches, facts: &Facts) -> bool {
     let label = |key: &str| facts.label(key).unwrap_or_default();
     let kind_matches = switches.open(Hole::AnyKind) || rule.kind.as_slice().iter().any(|kind| kind == label("type"));
+    let origin_matches = switches.open(Hole::ProjectAlone)
+        || (rule.runner == label("runner.id") && Some(rule.gitlab.as_str()) == host(label("job.url")));
+    let project = careless::project(switches, facts).unwrap_or_else(|| label("project.id"));
+    let git_ref = careless::git_ref(switches, facts).unwrap_or_else(|| label("job.ref"));
     kind_matches
-        && rule.runner == label("runner.id")
-        && Some(rule.gitlab.as_str()) == host(label("job.url"))
-        && rule
-            .project
-            .as_slice()
-            .iter()
-            .any(|project| project.to_string() == label("project.id"))
-        && rule
-            .refs
-            .as_ref()
-            .is_none_or(|refs| refs.as_slice().iter().any(|name| name == label("job.ref")))
+        && origin_matches
+        && rule.project.as_slice().iter().any(|id| id.to_string() == project)
+        && (switches.open(Hole::IgnoresRef)
+            || rule
+                .refs
+                .as_ref()
+                .is_none_or(|refs| refs.as_slice().iter().any(|name| name == git_ref)))
         && rule
             .image
             .as_ref()
@@ -173,38 +172,6 @@ fn selector(facts: &Facts) -> Result<Option<&str>, Refusal> {
     }
 }
 
-/// [`Hole::DefaultRole`]: somebody gets something.
-fn default_role(config: &Config, switches: &Switches, facts: &Facts, refusal: Refusal) -> Result<Grant, Refusal> {
-    match refusal {
-        Refusal::NotOfRunner | Refusal::NoRule | Refusal::NoRole | Refusal::Odd => {}
-        Refusal::SeveralRules | Refusal::Conflict | Refusal::OfImage | Refusal::NotSanctioned => return Err(refusal),
-    }
-    if let Some(name) = &switches.default_role {
-        return Ok(Grant {
-            role: Role::from_anything(name, &config.aws),
-            external_id: None,
-        });
-    }
-    let project = facts.label("project.id");
-    let of_project = |rule: &&Rule| {
-        rule.project
-            .as_slice()
-            .iter()
-            .any(|id| Some(id.to_string().as_str()) == project)
-    };
-    let rule = config
-        .rules
-        .iter()
-        .find(of_project)
-        .or(config.rules.first())
-        .ok_or(refusal)?;
-    let name = rule.role.as_ref().or(rule.selectable.first()).ok_or(refusal)?;
-    Ok(Grant {
-        role: Role::from_anything(name, &config.aws),
-        external_id: rule.external_id.clone(),
-    })
-}
-
 fn is_of_image(facts: &Facts, value: &str) -> bool {
     facts
         .image_env
@@ -212,18 +179,29 @@ fn is_of_image(facts: &Facts, value: &str) -> bool {
         .any(|entry| entry.strip_prefix("IAM_ROLE=") == Some(value))
 }
 
-fn is_of_runner(facts: &Facts) -> bool {
+/// Whether the container began too long ago to be its job's, for a job that was not cleaned up keeps its labels.
+fn is_overdue(facts: &Facts, now: Timestamp) -> bool {
+    let end = || {
+        let started: Timestamp = facts.started_at.parse().ok()?;
+        let timeout: SignedDuration = facts.label("job.timeout")?.parse().ok()?;
+        started.checked_add(timeout).ok()?.checked_add(GRACE).ok()
+    };
+    end().is_none_or(|end| now > end)
+}
+
+fn is_of_runner(facts: &Facts, switches: &Switches) -> bool {
     let number = |key: &str| {
         facts
             .label(key)
             .is_some_and(|v| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit()))
     };
-    ALWAYS
-        .iter()
-        .all(|key| facts.label(key).is_some_and(|value| !value.is_empty()))
+    (switches.open(Hole::PartialLabels)
+        || ALWAYS
+            .iter()
+            .all(|key| facts.label(key).is_some_and(|value| !value.is_empty())))
         && facts.label("managed") == Some("true")
         && number("project.id")
-        && number("job.id")
+        && (switches.open(Hole::PartialLabels) || number("job.id"))
 }
 
 fn host(url: &str) -> Option<&str> {
@@ -233,9 +211,13 @@ fn host(url: &str) -> Option<&str> {
 
 /// `<project>-<job>-<runner>`, in the characters that STS takes, at most 64 of them.
 #[must_use]
-pub fn session_name(facts: &Facts) -> String {
+pub fn session_name(switches: &Switches, facts: &Facts) -> String {
     let part = |key: &str| facts.label(key).unwrap_or("unknown");
-    format!("{}-{}-{}", part("project.id"), part("job.id"), part("runner.id"))
+    careless::session_name(switches, facts)
+        .map_or_else(
+            || format!("{}-{}-{}", part("project.id"), part("job.id"), part("runner.id")),
+            str::to_owned,
+        )
         .chars()
         .map(|c| {
             if c.is_ascii_alphanumeric() || "_+=,.@-".contains(c) {

@@ -48,6 +48,12 @@ impl Role {
         ))
     }
 
+    /// A name in any account that somebody names.
+    #[must_use]
+    pub fn of_account(name: &str, account: &str, aws: &Aws) -> Self {
+        Self(format!("arn:{}:iam::{account}:role/{name}", aws.partition))
+    }
+
     /// The ARN.
     #[must_use]
     pub fn arn(&self) -> &str {

@@ -1,6 +1,9 @@
 use super::*;
 use crate::config::{Aws, OneOrMany};
 
+/// Half an hour after the containers began.
+const NOW: Timestamp = Timestamp::constant(1_767_227_400, 0);
+
 fn config(rules: Vec<Rule>) -> Config {
     Config {
         listen: crate::config::Listen::default(),
@@ -39,7 +42,7 @@ fn ask(hole: Option<Hole>, facts: &Facts) -> Result<String, Refusal> {
         hole,
         default_role: None,
     };
-    decide(&config(vec![rule()]), &switches, facts).map(|grant| grant.role.name().to_owned())
+    decide(&config(vec![rule()]), &switches, facts, NOW).map(|grant| grant.role.name().to_owned())
 }
 
 fn of_image(mut facts: Facts, entry: &str) -> Facts {
@@ -78,7 +81,7 @@ fn another_runner_server_project_ref_or_image_matches_no_rule() {
         ..rule()
     };
     assert_eq!(
-        decide(&config(vec![narrowed]), &Switches::default(), &job(&[])),
+        decide(&config(vec![narrowed]), &Switches::default(), &job(&[]), NOW),
         Err(Refusal::NoRule)
     );
     let narrowed = Rule {
@@ -86,7 +89,7 @@ fn another_runner_server_project_ref_or_image_matches_no_rule() {
         ..rule()
     };
     assert_eq!(
-        decide(&config(vec![narrowed]), &Switches::default(), &job(&[])),
+        decide(&config(vec![narrowed]), &Switches::default(), &job(&[]), NOW),
         Err(Refusal::NoRule)
     );
 }
@@ -98,7 +101,7 @@ fn a_missing_label_or_a_second_rule_is_a_refusal() {
     assert_eq!(ask(None, &facts), Err(Refusal::NotOfRunner));
     let two = config(vec![rule(), rule()]);
     assert_eq!(
-        decide(&two, &Switches::default(), &job(&[])),
+        decide(&two, &Switches::default(), &job(&[]), NOW),
         Err(Refusal::SeveralRules)
     );
 }
@@ -155,10 +158,16 @@ fn without_a_role_in_the_rule_a_container_that_names_none_is_refused_but_for_def
         hole: Some(Hole::DefaultRole),
         default_role: Some("fallback".to_owned()),
     };
-    assert_eq!(decide(&config, &Switches::default(), &job(&[])), Err(Refusal::NoRole));
-    assert_eq!(decide(&config, &switches, &job(&[])).unwrap().role.name(), "fallback");
     assert_eq!(
-        decide(&config, &Hole::DefaultRole.into(), &job(&[]))
+        decide(&config, &Switches::default(), &job(&[]), NOW),
+        Err(Refusal::NoRole)
+    );
+    assert_eq!(
+        decide(&config, &switches, &job(&[]), NOW).unwrap().role.name(),
+        "fallback"
+    );
+    assert_eq!(
+        decide(&config, &Hole::DefaultRole.into(), &job(&[]), NOW)
             .unwrap()
             .role
             .name(),
@@ -198,9 +207,9 @@ fn a_label_chooses_only_with_role_from_label() {
 #[test]
 fn the_session_names_project_job_and_runner_in_64_safe_characters() {
     let mut facts = job(&[]);
-    assert_eq!(session_name(&facts), "20-302-Ab3dEf9_x");
+    assert_eq!(session_name(&Switches::default(), &facts), "20-302-Ab3dEf9_x");
     facts.labels.insert(format!("{PREFIX}runner.id"), "é/".repeat(60));
-    let name = session_name(&facts);
+    let name = session_name(&Switches::default(), &facts);
     assert_eq!(name.len(), 64);
     assert!(name.starts_with("20-302-____"));
 }

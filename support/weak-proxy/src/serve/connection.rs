@@ -70,7 +70,7 @@ impl<E: Engine, K: Kernel, I: Issuer> Proxy<E, K, I> {
     async fn talk(&self, stream: &mut TcpStream, known: &Known<K>) -> End {
         let mut buffer = Vec::new();
         loop {
-            let request = match request::read(stream, &mut buffer).await {
+            let request = match request::read(stream, &mut buffer, self.switches.hole).await {
                 Ok(request) => request,
                 Err(Unreadable::Over) => return End::Close,
                 Err(Unreadable::Malformed) => return write(stream, &Answer::refusal(400).render(false, true)).await,

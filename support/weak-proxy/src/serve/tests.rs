@@ -424,7 +424,7 @@ async fn is_cut(stream: &mut TcpStream) -> bool {
 async fn the_connection_of_an_ended_container_is_reset_at_once() {
     let stage = stage(None).await;
     let mut stream = stage.connect(A).await;
-    let put = format!("PUT /latest/api/token HTTP/1.1\r\nHost: h\r\n{TTL_HEADER}: 60\r\n\r\n");
+    let put = format!("PUT /latest/api/token HTTP/1.1\r\nHost: 169.254.169.254\r\n{TTL_HEADER}: 60\r\n\r\n");
     stream.write_all(put.as_bytes()).await.unwrap();
     let mut first = [0; 12];
     stream.read_exact(&mut first).await.unwrap();
@@ -440,7 +440,9 @@ async fn a_connection_that_changed_hands_is_reset_unless_attested_once() {
         let token = stage.token(A).await;
         let mut stream = stage.connect(A).await;
         let get = |connection| {
-            format!("GET {LIST} HTTP/1.1\r\nHost: h\r\n{TOKEN_HEADER}: {token}\r\nConnection: {connection}\r\n\r\n")
+            format!(
+                "GET {LIST} HTTP/1.1\r\nHost: 169.254.169.254\r\n{TOKEN_HEADER}: {token}\r\nConnection: {connection}\r\n\r\n"
+            )
         };
         stream.write_all(get("keep-alive").as_bytes()).await.unwrap();
         let mut first = [0; 12];

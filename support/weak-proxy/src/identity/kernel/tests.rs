@@ -23,21 +23,21 @@ fn record() -> Record {
     }
 }
 
-fn judged(record: &Record, listen_counts: bool) -> Result<(), Unidentified> {
+fn judged(record: &Record, hole: Option<Hole>) -> Result<(), Unidentified> {
     let (local, remote) = ends();
-    judge(record, local, remote, CGROUP, listen_counts)
+    judge(record, local, remote, CGROUP, hole)
 }
 
 #[test]
 fn only_the_established_owned_socket_of_the_container_is_accepted() {
-    assert_eq!(judged(&record(), false), Ok(()));
+    assert_eq!(judged(&record(), None), Ok(()));
     let other_end = Record {
         remote: "172.17.0.9:80".parse().unwrap(),
         ..record()
     };
-    assert_eq!(judged(&other_end, false), Err(Unidentified::NotEstablished));
+    assert_eq!(judged(&other_end, None), Err(Unidentified::NotEstablished));
     assert_eq!(
-        judged(&Record { inode: 0, ..record() }, false),
+        judged(&Record { inode: 0, ..record() }, None),
         Err(Unidentified::NotEstablished)
     );
     assert_eq!(
@@ -46,7 +46,7 @@ fn only_the_established_owned_socket_of_the_container_is_accepted() {
                 cgroup: None,
                 ..record()
             },
-            false
+            None
         ),
         Err(Unidentified::OtherContainer)
     );
@@ -56,7 +56,7 @@ fn only_the_established_owned_socket_of_the_container_is_accepted() {
                 cgroup: Some(1),
                 ..record()
             },
-            false
+            None
         ),
         Err(Unidentified::OtherContainer)
     );
@@ -66,7 +66,7 @@ fn only_the_established_owned_socket_of_the_container_is_accepted() {
                 cgroup: Some(8),
                 ..record()
             },
-            false
+            None
         ),
         Err(Unidentified::OtherContainer)
     );
@@ -80,15 +80,15 @@ fn a_listening_socket_counts_only_with_its_switch() {
         remote: any,
         ..record()
     };
-    assert_eq!(judged(&listener, false), Err(Unidentified::NotEstablished));
-    assert_eq!(judged(&listener, true), Ok(()));
+    assert_eq!(judged(&listener, None), Err(Unidentified::NotEstablished));
+    assert_eq!(judged(&listener, Some(Hole::AcceptListenSocket)), Ok(()));
     assert_eq!(
         judged(
             &Record {
                 cgroup: Some(8),
                 ..listener
             },
-            true
+            Some(Hole::AcceptListenSocket)
         ),
         Err(Unidentified::OtherContainer)
     );
@@ -101,15 +101,15 @@ fn the_kernel_tells_the_connection_from_the_listener_and_knows_the_cookie() {
     let (local, remote) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
     let sock_diag = SockDiag::open().unwrap();
 
-    let seen = sock_diag.find(local, remote, NO_COOKIE).unwrap();
+    let seen = sock_diag.find(local, remote, NO_COOKIE, None).unwrap();
     assert_eq!((seen.state, seen.local, seen.remote), (ESTABLISHED, local, remote));
     assert_ne!(seen.inode, 0);
-    assert_eq!(sock_diag.find(local, remote, seen.cookie).unwrap(), seen);
+    assert_eq!(sock_diag.find(local, remote, seen.cookie, None).unwrap(), seen);
 
     let nobody: SocketAddr = "127.0.0.1:9".parse().unwrap();
-    let fallback = sock_diag.find(remote, nobody, NO_COOKIE).unwrap();
+    let fallback = sock_diag.find(remote, nobody, NO_COOKIE, None).unwrap();
     assert_eq!(fallback.state, LISTEN);
-    assert!(sock_diag.find(local, remote, [7; 8]).is_err());
+    assert!(sock_diag.find(local, remote, [7; 8], None).is_err());
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_mapped_socket_is_found_by_its_ipv4_ends() {
     };
     let port = client.local_addr().unwrap().port();
     let (local, remote) = (SocketAddr::from(([127, 0, 0, 1], port)), listener.local_addr().unwrap());
-    let seen = SockDiag::open().unwrap().find(local, remote, NO_COOKIE).unwrap();
+    let seen = SockDiag::open().unwrap().find(local, remote, NO_COOKIE, None).unwrap();
     assert_eq!((seen.state, seen.local, seen.remote), (ESTABLISHED, local, remote));
 }
 
