@@ -194,8 +194,8 @@ impl Play<'_> {
         ];
         if let Some(name) = &step.save {
             self.keep(name, &exchanges);
-            if step.place == "host" {
-                // What a case takes from the instance, to let a job present it, is on that job's wire by the case's own doing.
+            if matches!(step.place.as_str(), "host" | "upstream") {
+                // What a case takes from the instance's service, to let a job present it, is on that job's wire by the case's own doing.
                 for exchange in &exchanges {
                     self.played.leaked.extend(self.stage.canaries.find(&exchange.received));
                 }

@@ -303,13 +303,18 @@ impl Stage {
             &metrics,
         );
         let config = state.join("metadata-proxy.toml");
-        std::fs::write(&config, text).map_err(|error| PlayError::lab("metadata-proxy.toml", &error))?;
+        std::fs::write(&config, &text).map_err(|error| PlayError::lab("metadata-proxy.toml", &error))?;
+        // The host is closed but for the real proxy's own cgroup, and weak-proxy runs in another.
+        let open = state.join("open-host.toml");
+        std::fs::write(&open, format!("{text}\n[firewall]\nhost = \"open\"\n"))
+            .map_err(|error| PlayError::lab("open-host.toml", &error))?;
         let real = || {
             Program::new(programs.join("metadata-proxy"))
                 .env("AWS_ENDPOINT_URL_STS", STS_URL)
                 .env("AWS_REGION", crate::cast::REGION)
         };
-        let rules = |verb| real().args(["firewall", verb, "--config"]).arg(&config);
+        let rules_file = if weak.is_some() { open } else { config.clone() };
+        let rules = |verb| real().args(["firewall", verb, "--config"]).arg(&rules_file);
         let program = match weak {
             None => {
                 self.guard.rules.push(Rules::proxy(rules));
