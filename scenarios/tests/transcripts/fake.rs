@@ -113,7 +113,7 @@ fn converse<S: std::io::Read + std::io::Write>(mut stream: S, request: &[u8]) ->
         if count == 0 {
             break;
         }
-        received.extend(&buffer[..count]);
+        received.extend(buffer.iter().take(count));
     }
     received
 }
