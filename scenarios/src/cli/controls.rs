@@ -7,7 +7,7 @@ use std::fmt::Write;
 use super::args::RunArguments;
 use super::{Exit, complain, open, say};
 use crate::ambient::Ambient;
-use crate::case::SWITCHES;
+use crate::case::{SWITCHES, UNCAUGHT};
 use crate::case::model::Case;
 use crate::report::progress::Progress;
 use crate::report::table::{Colour, cut};
@@ -110,7 +110,7 @@ fn defects(report: &RunReport, whole: bool) -> Vec<String> {
         defects.extend(
             SWITCHES
                 .iter()
-                .filter(|switch| !caught(switch))
+                .filter(|switch| !caught(switch) && !UNCAUGHT.contains(switch))
                 .map(|switch| format!("no scenario catches weak-proxy --hole {switch}")),
         );
     }

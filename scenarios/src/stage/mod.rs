@@ -450,4 +450,12 @@ impl Stage {
 }
 
 /// Switches of weak-proxy that concern the firewall rules: there it brings its own.
-const RULE_HOLES: [&str; 3] = ["docker0-only-rules", "ipv4-only-rules", "rules-removed-on-exit"];
+const RULE_HOLES: [&str; 7] = [
+    "docker0-only-rules",
+    "ipv4-only-rules",
+    "tcp80-only-rules",
+    "endpoint-only-rules",
+    "output-only-rules",
+    "rules-removed-on-exit",
+    "whole-network-trusted",
+];

@@ -54,10 +54,9 @@ pub fn script(hole: Hole, port: u16) -> String {
         Hole::Tcp80OnlyRules => drops.clear(),
         // Hole::OutputOnlyRules: the host is kept from the endpoint, and containers are not.
         Hole::OutputOnlyRules => {
-            return format!(
-                "table inet weak_proxy\ndelete table inet weak_proxy\ntable inet weak_proxy {{\n  chain output {{\n    \
-                 type filter hook output priority 0; policy accept;\n    meta skuid != 0 ip daddr 169.254.169.254 drop\n  }}\n}}\n"
-            );
+            return "table inet weak_proxy\ndelete table inet weak_proxy\ntable inet weak_proxy {\n  chain output {\n    \
+                 type filter hook output priority 0; policy accept;\n    meta skuid != 0 ip daddr 169.254.169.254 drop\n  }\n}\n"
+                .to_owned();
         }
         _ => {}
     }
