@@ -70,7 +70,7 @@ pub(super) fn keys(action: Action) -> Keys {
         Action::Open => done(Anywhere, &["name", "to"], &["bind"]),
         Action::Send => done(Anywhere, &["name", "send"], &[]),
         Action::Receive => judged(Anywhere, &["name"], &["read_ms", "save"]),
-        Action::Close => done(Anywhere, &["name"], &[]),
+        Action::Close => done(Anywhere, &["name"], &["reset"]),
         Action::Listen => done(Anywhere, &["name", "at"], &["send"]),
         Action::Accepted => judged(Anywhere, &["name", "at_most"], &[]),
         Action::Ip => done(Container, &["args"], &[]),

@@ -306,6 +306,8 @@ pub struct Step {
     pub address: Option<String>,
     /// `run`: the program; `args` are its arguments.
     pub program: Option<String>,
+    /// `close`: by a reset, not by an orderly end.
+    pub reset: bool,
     /// `knock`: `udp` or `icmp`.
     pub protocol: Option<String>,
     /// `proxy`, `engine`, `rules`: what happens to it.

@@ -327,6 +327,7 @@ static STEP: Shape = table(&[
     optional("network", Kind::Text, "the network's short name"),
     optional("address", Kind::Text, "a fixed address on that network"),
     optional("program", Kind::Word(HOST_PROGRAMS), "what the host runs"),
+    optional("reset", Kind::Flag, "the connection ends by a reset"),
     optional("protocol", Kind::Word(&["udp", "icmp"]), "what kind of datagram"),
     optional(
         "signal",

@@ -168,6 +168,20 @@ impl Actors {
         }
     }
 
+    /// Two containers in one network namespace have one wire: what either may see is on it.
+    pub(super) fn share_wire(&mut self, place: &str, other: &str) {
+        let own: BTreeSet<String> = [place, other]
+            .iter()
+            .filter_map(|place| self.places.get(*place))
+            .flat_map(|actor| actor.watched.own.iter().cloned())
+            .collect();
+        for place in [place, other] {
+            if let Some(actor) = self.places.get_mut(place) {
+                actor.watched.own.clone_from(&own);
+            }
+        }
+    }
+
     /// How to speak with a place.
     pub(super) fn line(&self, place: &str) -> Option<Line> {
         self.places.get(place)?.line.clone()

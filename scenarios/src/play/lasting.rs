@@ -100,7 +100,8 @@ impl Play<'_> {
             }
             _ => {
                 self.connections.remove(&key);
-                line.must(stage, place, Close { name, reset: false }).await?;
+                let reset = step.reset;
+                line.must(stage, place, Close { name, reset }).await?;
                 Ok(Got::default())
             }
         }

@@ -57,6 +57,9 @@ impl Play<'_> {
         self.actors.enter(&name, running, places);
         for place in begun {
             self.begin(&place).await?;
+            if let Some(other) = &job.shares {
+                self.actors.share_wire(&place, other);
+            }
         }
         Ok(())
     }
