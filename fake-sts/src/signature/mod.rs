@@ -92,7 +92,7 @@ pub enum SignatureError {
         algorithm: String,
     },
     /// A piece of the header without `=`.
-    #[error("'{piece}' not a valid key=value pair (missing equal-sign) in Authorization header: '{header}'")]
+    #[error("'{piece}' not a valid key=value pair (missing equal-sign) in Authorization header: '{header}'.")]
     NotKeyValue {
         /// The piece.
         piece: String,
