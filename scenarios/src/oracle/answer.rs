@@ -159,10 +159,17 @@ pub fn foreign(found: BTreeSet<String>, view: &View) -> Option<String> {
 fn classify_answer(answer: &Answer, view: &View) -> Verdict {
     match answer.status {
         200..=299 => classify_success(answer, view),
+        400..=499 if tells(answer, view) => Verdict::Other(format!("status {} with the name of a role", answer.status)),
         400..=499 => Verdict::Deny,
         500..=599 => Verdict::Unavailable,
         status => Verdict::Other(format!("status {status}")),
     }
+}
+
+/// Whether a refusal names roles: it must be the same whatever the cause, or it tells what there is.
+fn tells(answer: &Answer, view: &View) -> bool {
+    let text = answer.text();
+    text.contains(":role/") || !view.host_role.is_empty() && text.contains(&view.host_role)
 }
 
 fn classify_success(answer: &Answer, view: &View) -> Verdict {

@@ -106,7 +106,10 @@ type Slot = Arc<Mutex<Option<Kept>>>;
 
 /// Credentials by what they depend on; one question to STS at a time for each.
 #[derive(Debug)]
-pub struct Cache<I> {
+pub struct Cache<I>(Arc<Entries<I>>);
+
+#[derive(Debug)]
+struct Entries<I> {
     issuer: I,
     switches: Switches,
     slots: Mutex<HashMap<Ask, Slot>>,
@@ -117,19 +120,41 @@ pub struct Cache<I> {
 impl<I: Issuer> Cache<I> {
     /// An empty cache before this issuer.
     pub fn new(issuer: I, switches: Switches) -> Self {
-        Self {
+        Self(Arc::new(Entries {
             issuer,
             switches,
             slots: Mutex::default(),
             refused: Mutex::default(),
-        }
+        }))
     }
 
-    /// Good credentials for `ask`.
+    /// Good credentials for `ask`. A caller that goes away does not take its question to STS along.
     ///
     /// # Errors
     /// When STS gives none and none are left that are still good.
-    pub async fn obtain(&self, ask: Ask, now: impl Fn() -> Timestamp) -> Result<Credentials, IssueError> {
+    pub async fn obtain(
+        &self,
+        ask: Ask,
+        now: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Result<Credentials, IssueError> {
+        let entries = Arc::clone(&self.0);
+        tokio::spawn(async move { Box::pin(entries.obtain(ask, now)).await })
+            .await
+            .map_err(|_| IssueError::Unavailable)?
+    }
+
+    /// What is cached, for [`Hole::AdminOnMainPort`].
+    pub async fn list(&self) -> Vec<String> {
+        let slots = self.0.slots.lock().await;
+        slots
+            .keys()
+            .map(|ask| format!("{} {}\n", ask.session_name, ask.role_arn))
+            .collect()
+    }
+}
+
+impl<I: Issuer> Entries<I> {
+    async fn obtain(&self, ask: Ask, now: impl Fn() -> Timestamp) -> Result<Credentials, IssueError> {
         if self.refused.lock().await.contains(&ask.role_arn) {
             return Err(IssueError::Denied);
         }
@@ -182,15 +207,6 @@ impl<I: Issuer> Cache<I> {
     /// [`Hole::NegativeTtlForever`]: what is younger than the refresh time when it comes has a negative time to live, which means none.
     fn is_kept_for_ever(&self, kept: &Kept) -> bool {
         self.switches.open(Hole::NegativeTtlForever) && !is_fresh(&kept.credentials, kept.since)
-    }
-
-    /// What is cached, for [`Hole::AdminOnMainPort`].
-    pub async fn list(&self) -> Vec<String> {
-        let slots = self.slots.lock().await;
-        slots
-            .keys()
-            .map(|ask| format!("{} {}\n", ask.session_name, ask.role_arn))
-            .collect()
     }
 }
 
@@ -269,10 +285,10 @@ pub(crate) mod tests {
     async fn good_credentials_are_asked_once_and_refreshed_ahead() {
         let (sts, cache) = set_up(None, None);
         for now in [0, 10, 2699] {
-            cache.obtain(ask(None, "s"), || at(now)).await.unwrap();
+            cache.obtain(ask(None, "s"), move || at(now)).await.unwrap();
         }
         assert_eq!(sts.asked.lock().unwrap().len(), 1);
-        cache.obtain(ask(None, "s"), || at(2700)).await.unwrap();
+        cache.obtain(ask(None, "s"), move || at(2700)).await.unwrap();
         assert_eq!(sts.asked.lock().unwrap().len(), 2);
     }
 
@@ -280,9 +296,9 @@ pub(crate) mod tests {
     async fn another_external_id_or_session_shares_an_entry_only_by_arn() {
         for (hole, shared) in [(None, false), (Some(Hole::CacheByArn), true)] {
             let (_, cache) = set_up(hole, Some("right"));
-            let first = cache.obtain(ask(Some("right"), "a"), || at(0)).await.unwrap();
-            let without_id = cache.obtain(ask(None, "a"), || at(0)).await;
-            let other_session = cache.obtain(ask(Some("right"), "b"), || at(0)).await.unwrap();
+            let first = cache.obtain(ask(Some("right"), "a"), move || at(0)).await.unwrap();
+            let without_id = cache.obtain(ask(None, "a"), move || at(0)).await;
+            let other_session = cache.obtain(ask(Some("right"), "b"), move || at(0)).await.unwrap();
             assert_eq!(without_id.is_ok(), shared, "{hole:?}");
             assert_eq!(first == other_session, shared, "{hole:?}");
         }
@@ -292,14 +308,14 @@ pub(crate) mod tests {
     async fn expired_credentials_outlive_sts_only_with_serve_expired() {
         for (hole, served) in [(None, false), (Some(Hole::ServeExpired), true)] {
             let (sts, cache) = set_up(hole, None);
-            cache.obtain(ask(None, "s"), || at(0)).await.unwrap();
+            cache.obtain(ask(None, "s"), move || at(0)).await.unwrap();
             *sts.fails.lock().unwrap() = true;
             assert!(
-                cache.obtain(ask(None, "s"), || at(3599)).await.is_ok(),
+                cache.obtain(ask(None, "s"), move || at(3599)).await.is_ok(),
                 "still good: {hole:?}"
             );
             assert_eq!(
-                cache.obtain(ask(None, "s"), || at(3600)).await.is_ok(),
+                cache.obtain(ask(None, "s"), move || at(3600)).await.is_ok(),
                 served,
                 "{hole:?}"
             );
@@ -312,7 +328,7 @@ pub(crate) mod tests {
             let (sts, cache) = set_up(hole, None);
             *sts.expiration.lock().unwrap() = at(600);
             for now in [0, 601] {
-                cache.obtain(ask(None, "s"), || at(now)).await.unwrap();
+                cache.obtain(ask(None, "s"), move || at(now)).await.unwrap();
             }
             assert_eq!(sts.asked.lock().unwrap().len(), asked, "{hole:?}");
         }
@@ -322,9 +338,9 @@ pub(crate) mod tests {
     async fn one_callers_refusal_is_everyones_only_by_arn() {
         for (hole, given) in [(None, true), (Some(Hole::FailuresByArn), false)] {
             let (_, cache) = set_up(hole, Some("right"));
-            assert!(cache.obtain(ask(Some("wrong"), "a"), || at(0)).await.is_err());
+            assert!(cache.obtain(ask(Some("wrong"), "a"), move || at(0)).await.is_err());
             assert_eq!(
-                cache.obtain(ask(Some("right"), "b"), || at(0)).await.is_ok(),
+                cache.obtain(ask(Some("right"), "b"), move || at(0)).await.is_ok(),
                 given,
                 "{hole:?}"
             );
@@ -335,7 +351,7 @@ pub(crate) mod tests {
     async fn callers_at_once_ask_sts_once_unless_alone() {
         for (hole, asked) in [(None, 1), (Some(Hole::NoSingleFlight), 2)] {
             let (sts, cache) = set_up(hole, None);
-            let ask = || cache.obtain(ask(None, "s"), || at(0));
+            let ask = || cache.obtain(ask(None, "s"), move || at(0));
             let _ = tokio::join!(ask(), ask());
             assert_eq!(sts.asked.lock().unwrap().len(), asked, "{hole:?}");
         }

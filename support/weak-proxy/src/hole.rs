@@ -20,7 +20,7 @@ pub enum Hole {
     ImageEnv,
     /// the label iam.role chooses the role, policy is not asked; like iam-docker (IMG-02, ROLE-26)
     RoleFromLabel,
-    /// an allowed role that the IAM_ROLE ends in is enough; like iam-docker's HasSuffix (ROLE-17)
+    /// the end of an allowed role is enough; like iam-docker's HasSuffix (ROLE-17)
     SuffixRoleCompare,
     /// only the last segments of roles are compared, path and account are not; like go-metadataproxy (ROLE-12, ROLE-17)
     LastSegmentCompare,
@@ -76,8 +76,6 @@ pub enum Hole {
     OldVersionPassthrough,
     /// unmatched paths go upstream, decoded twice; like a router behind a router (HTTP-08)
     DecodesTwice,
-    /// any first segment is a version; like amazon-ec2-metadata-mock's patterns (HTTP-13)
-    AnyVersion,
     /// GET http://other/ is fetched and redirects are followed; like go-metadataproxy (HTTP-20)
     FollowAbsoluteForm,
     /// only GET is intercepted, other methods go upstream; like iam-docker (HTTP-23)
@@ -132,17 +130,17 @@ pub enum Hole {
     AddressOnly,
     /// a listening socket counts as the caller's connection; careless attestation, rule A1 (IDENT-17)
     AcceptListenSocket,
-    /// orphaned sockets and those of dead containers count, and no end is noticed; careless attestation, rule A2 (LIFE-25)
+    /// orphaned sockets and those of dead containers count, and no end is noticed; careless attestation, rule A2 (ATT-02)
     InodeZeroCounts,
-    /// whoever has the connection's addresses now counts, without cookie and cgroup; careless attestation, rule A3 (IDENT-10)
+    /// whoever had a connection's addresses and ports once has them again, no cookie is asked; careless attestation, rule A3 (ATT-03)
     NoCookie,
     /// the kernel is asked once per connection, which outlives its container; careless attestation, rule A4 (LIFE-25, IDENT-26)
     AttestOncePerConnection,
     /// the process id is not looked at again after the pin; careless attestation, rule A5 (IDENT-26)
     TrustsPid,
-    /// cgroups are compared by the last component of their path; careless attestation, rule A6 (IDENT-10)
+    /// the last component of the cgroup's path names the container; careless attestation, rule A6 (ATT-06)
     LastPathComponent,
-    /// sockets of the other family are not looked for, so v4-mapped clients are refused; careless attestation, rule A8 (USE-05)
+    /// sockets of the other family are not looked for, so v4-mapped clients are refused; careless attestation, rule A8 (ATT-08)
     NativeSocketsOnly,
     /// a container keeps its role beyond its job's timeout; careless attestation, rule A11 (IDENT-36)
     NoAgeLimit,
@@ -150,7 +148,7 @@ pub enum Hole {
     CachedAddressLookup,
     /// an address keeps its container for ever, dead or alive, and nothing is checked afterwards; like lyft (#19) and kiam (#499) (IDENT-01)
     StaleAddressLookup,
-    /// an address keeps its container until an event says otherwise, and the kernel is not asked; like iam-docker (IDENT-38)
+    /// an address keeps its container until its removal is told, however often it stops, and the kernel is not asked; like iam-docker (IDENT-38)
     StaleEvents,
     /// credentials are cached by role alone, without external id and session name; like lyft, go-metadataproxy, kube2iam (LIFE-01, LIFE-02)
     CacheByArn,

@@ -17,7 +17,7 @@ const HEAD_LIMIT: usize = 16 * 1024;
 const BODY_LIMIT: usize = 64 * 1024;
 const HEADER_LIMIT: usize = 64;
 /// A request must be complete this long after it could begin; an idle connection is closed then, too.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// What [`Hole::EndlessPatience`] and [`Hole::NoSizeLimits`] allow.
 const ENDLESS: Duration = Duration::from_mins(10);
 const LARGE_HEAD: usize = 1024 * 1024;
@@ -232,7 +232,9 @@ fn is_service(host: &str) -> bool {
 fn length_of(text: Option<&str>) -> Result<usize, Unreadable> {
     match text {
         None => Ok(0),
-        Some(text) if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().map_err(|_| Unreadable::Malformed),
+        Some(text) if text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0')) => {
+            text.parse().map_err(|_| Unreadable::Malformed)
+        }
         Some(_) => Err(Unreadable::Malformed),
     }
 }

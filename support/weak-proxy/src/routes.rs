@@ -99,7 +99,7 @@ fn known(target: &str, switches: &Switches) -> Option<Route> {
         return Some(Route::AnyRole(role.to_owned()));
     }
     let (version, rest) = target.strip_prefix('/')?.split_once('/')?;
-    if !VERSIONS.contains(&version) && !switches.open(Hole::AnyVersion) {
+    if !VERSIONS.contains(&version) {
         return None;
     }
     let rest = rest.strip_prefix("meta-data/")?;

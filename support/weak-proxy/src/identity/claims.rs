@@ -29,6 +29,11 @@ impl Claims {
         }
     }
 
+    /// The open hole.
+    pub(super) const fn hole(&self) -> Option<Hole> {
+        self.hole
+    }
+
     /// The containers that claim the address, the oldest first.
     pub(super) async fn find(&self, address: IpAddr) -> Result<Vec<String>, Error> {
         let (all, claims): (bool, fn(&ContainerSummary, IpAddr) -> bool) = match self.hole {

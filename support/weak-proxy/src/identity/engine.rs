@@ -45,10 +45,12 @@ impl DockerEngine {
 
     /// Follows the events for as long as this program runs; whenever the stream breaks, anything may have ended meanwhile.
     async fn follow(self) {
-        let filters = [
-            ("type", vec!["container", "network"]),
-            ("event", vec!["die", "disconnect"]),
-        ];
+        // Hole::StaleEvents: that it stopped is missed.
+        let wanted = match self.claims.hole() {
+            Some(Hole::StaleEvents) => vec!["destroy"],
+            _ => vec!["die", "disconnect"],
+        };
+        let filters = [("type", vec!["container", "network"]), ("event", wanted)];
         loop {
             let options = EventsOptionsBuilder::default().filters(&filters.clone().into()).build();
             let mut events = std::pin::pin!(self.docker.events(Some(options)));

@@ -54,6 +54,8 @@ pub struct PinnedSocket {
     cookie: [u8; 8],
     cgroup: u64,
     cgroup_directory: PathBuf,
+    /// [`Hole::LastPathComponent`]: the container that the socket's cgroup is called after.
+    named: Option<String>,
     hole: Option<Hole>,
 }
 
@@ -80,20 +82,16 @@ impl Kernel for LinuxKernel {
         pinned.await.map_err(|_| Unidentified::NotRunning)?
     }
 
+    fn named(&self, socket: &PinnedSocket) -> Option<String> {
+        socket.named.clone()
+    }
+
     fn confirm(&self, socket: &PinnedSocket) -> Result<(), Unidentified> {
-        // Hole::NoCookie: whoever has these ends by now.
-        let is_unpinned = socket.hole == Some(Hole::NoCookie);
-        let cookie = if is_unpinned { NO_COOKIE } else { socket.cookie };
         let record = socket
             .sock_diag
-            .find(socket.local, socket.remote, cookie, socket.hole)
+            .find(socket.local, socket.remote, socket.cookie, socket.hole)
             .map_err(|_| Unidentified::NoSuchSocket)?;
-        let owner = if is_unpinned {
-            record.cgroup.unwrap_or_default()
-        } else {
-            socket.cgroup
-        };
-        judge(&record, socket.local, socket.remote, owner, socket.hole)?;
+        judge(&record, socket.local, socket.remote, socket.cgroup, socket.hole)?;
         if socket.hole == Some(Hole::InodeZeroCounts) || is_populated(&socket.cgroup_directory) {
             Ok(())
         } else {
@@ -124,9 +122,9 @@ fn pin(pid: i32, id: &str, connection: Connection, hole: Option<Hole>) -> Result
     let record = sock_diag
         .find(local, remote, NO_COOKIE, hole)
         .map_err(|_| Unidentified::NoSuchSocket)?;
-    let owner = match record.cgroup {
-        Some(owner) if hole == Some(Hole::LastPathComponent) && is_namesake(owner, &cgroup_directory) => owner,
-        _ => cgroup,
+    let (owner, named) = match record.cgroup {
+        Some(owner) if hole == Some(Hole::LastPathComponent) => (owner, name_of(owner, &cgroup_directory)),
+        _ => (cgroup, None),
     };
     judge(&record, local, remote, owner, hole)?;
     Ok(PinnedSocket {
@@ -136,6 +134,7 @@ fn pin(pid: i32, id: &str, connection: Connection, hole: Option<Hole>) -> Result
         cookie: record.cookie,
         cgroup: owner,
         cgroup_directory,
+        named,
         hole,
     })
 }
@@ -161,6 +160,7 @@ fn judge(
     // 1 is the root's.
     match record.cgroup {
         Some(owner) if owner == cgroup && owner > 1 => Ok(()),
+        None if orphans_count => Ok(()),
         Some(_) | None => Err(Unidentified::OtherContainer),
     }
 }
@@ -183,20 +183,28 @@ impl SockDiag {
     /// When there is none.
     fn find(&self, local: SocketAddr, remote: SocketAddr, cookie: [u8; 8], hole: Option<Hole>) -> io::Result<Record> {
         let family = if local.is_ipv4() { AF_INET } else { AF_INET6 };
-        match self.ask(family, local, remote, cookie) {
+        // Hole::NativeSocketsOnly: the kernel answers for an IPv6 socket, too, and its ends look like others.
+        let plain: fn(IpAddr) -> IpAddr = match hole {
+            Some(Hole::NativeSocketsOnly) => |ip| ip,
+            _ => |ip| ip.to_canonical(),
+        };
+        match self.ask(family, local, remote, cookie, plain) {
             // A v4-mapped socket, usual in Java, can be an IPv6 one.
-            Err(error)
-                if local.is_ipv4()
-                    && error.kind() == io::ErrorKind::NotFound
-                    && hole != Some(Hole::NativeSocketsOnly) =>
-            {
-                self.ask(AF_INET6, mapped(local), mapped(remote), cookie)
+            Err(error) if local.is_ipv4() && error.kind() == io::ErrorKind::NotFound => {
+                self.ask(AF_INET6, mapped(local), mapped(remote), cookie, plain)
             }
             answer => answer,
         }
     }
 
-    fn ask(&self, family: u8, local: SocketAddr, remote: SocketAddr, cookie: [u8; 8]) -> io::Result<Record> {
+    fn ask(
+        &self,
+        family: u8,
+        local: SocketAddr,
+        remote: SocketAddr,
+        cookie: [u8; 8],
+        plain: fn(IpAddr) -> IpAddr,
+    ) -> io::Result<Record> {
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST;
         let request = InetRequest {
@@ -228,8 +236,8 @@ impl SockDiag {
                 let id = &found.header.socket_id;
                 Ok(Record {
                     state: found.header.state,
-                    local: SocketAddr::new(id.source_address.to_canonical(), id.source_port),
-                    remote: SocketAddr::new(id.destination_address.to_canonical(), id.destination_port),
+                    local: SocketAddr::new(plain(id.source_address), id.source_port),
+                    remote: SocketAddr::new(plain(id.destination_address), id.destination_port),
                     cookie: id.cookie,
                     inode: found.header.inode,
                     cgroup: found.nlas.iter().find_map(cgroup_id),
@@ -285,26 +293,30 @@ fn cgroup_directory(own: &str, mounts: &str, id: &str) -> Option<PathBuf> {
     Some(Path::new(mount.1).join(below.iter().take(depth + 1).collect::<PathBuf>()))
 }
 
-/// [`Hole::LastPathComponent`]: whether the cgroup with this id, anywhere, is called like that directory.
-fn is_namesake(id: u64, directory: &Path) -> bool {
+/// [`Hole::LastPathComponent`]: the container that the cgroup with this id, anywhere beside or below that directory, is called after.
+fn name_of(id: u64, directory: &Path) -> Option<String> {
     let mut queue: Vec<PathBuf> = directory.ancestors().skip(1).take(1).map(Path::to_owned).collect();
     let mut left = NAMESAKES_LIMIT;
     while let Some(parent) = queue.pop() {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
             left -= 1;
             if left == 0 {
-                return false;
+                return None;
             }
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() && metadata.ino() == id {
-                return directory.file_name() == Some(&entry.file_name());
+                let name = entry.file_name().into_string().ok()?;
+                let bare = name
+                    .strip_prefix("docker-")
+                    .and_then(|name| name.strip_suffix(".scope"));
+                return Some(bare.unwrap_or(&name).to_owned());
             }
             if metadata.is_dir() {
                 queue.push(entry.path());
             }
         }
     }
-    false
+    None
 }
 
 fn is_populated(cgroup: &Path) -> bool {

@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 use crate::hole::{Hole, Switches};
 
 /// A TCP connection as accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Connection {
     /// The peer (v4-mapped given as IPv4).
     pub client: SocketAddr,
@@ -113,6 +113,10 @@ pub trait Kernel: Send + Sync + 'static {
         connection: Connection,
         hole: Option<Hole>,
     ) -> impl Future<Output = Result<Self::Socket, Unidentified>> + Send;
+    /// [`Hole::LastPathComponent`]: the container that the socket's cgroup is called after.
+    fn named(&self, _: &Self::Socket) -> Option<String> {
+        None
+    }
     /// The same socket still, alive, of the same running container?
     ///
     /// # Errors
@@ -137,6 +141,8 @@ pub struct Identity<E, K> {
     switches: Switches,
     /// [`Hole::CachedAddressLookup`], [`Hole::StaleAddressLookup`] and [`Hole::StaleEvents`]: address → container as first seen.
     known: Mutex<HashMap<IpAddr, Inspected>>,
+    /// [`Hole::NoCookie`]: whoever had these addresses and ports.
+    attested: Mutex<HashMap<Connection, Arc<Facts>>>,
     /// [`Hole::StaleEvents`]: what ended since.
     ends: Mutex<Watch>,
 }
@@ -150,6 +156,7 @@ impl<E: Engine, K: Kernel> Identity<E, K> {
             kernel,
             switches,
             known: Mutex::default(),
+            attested: Mutex::default(),
             ends,
         }
     }
@@ -163,6 +170,12 @@ impl<E: Engine, K: Kernel> Identity<E, K> {
         let is_direct = connection.original_destination.is_none();
         if is_direct && !anybody {
             return Err(Unidentified::Direct);
+        }
+        if let Some(facts) = lock(&self.attested).get(&connection) {
+            return Ok(Caller {
+                facts: Arc::clone(facts),
+                socket: None,
+            });
         }
         let address = connection.client.ip();
         let container = match self.identify_by_address(address).await {
@@ -180,14 +193,24 @@ impl<E: Engine, K: Kernel> Identity<E, K> {
             other => other?,
         };
         let without_kernel = self.switches.hole.is_some_and(Hole::does_without_kernel);
-        let socket = if without_kernel || is_direct {
-            None
-        } else {
-            Some(self.attest(&container, connection).await?)
+        if without_kernel || is_direct {
+            return Ok(Caller {
+                facts: Arc::new(container.facts),
+                socket: None,
+            });
+        }
+        let socket = self.attest(&container, connection).await?;
+        let named = match self.kernel.named(&socket) {
+            Some(id) => self.engine.inspect(&id).await.ok(),
+            None => None,
         };
+        let facts = Arc::new(named.unwrap_or(container).facts);
+        if self.switches.open(Hole::NoCookie) {
+            lock(&self.attested).insert(connection, Arc::clone(&facts));
+        }
         Ok(Caller {
-            facts: Arc::new(container.facts),
-            socket,
+            facts,
+            socket: Some(socket),
         })
     }
 

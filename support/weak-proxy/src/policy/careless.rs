@@ -53,22 +53,17 @@ fn look_alike(entry: &str) -> Option<&str> {
 /// The role that is assumed when what the container asks for is compared with the allowed ones in the open hole's way.
 pub(super) fn choose(switches: &Switches, text: &str, allowed: &[Role], aws: &Aws) -> Option<Role> {
     let asked = Role::from_anything(text, aws);
-    let accepts: fn(&Role, &Role) -> bool = match switches.hole? {
-        Hole::SuffixRoleCompare => |asked, role| asked.arn().ends_with(role.name()),
-        Hole::LastSegmentCompare => |asked, role| asked.name() == role.name(),
-        Hole::UnanchoredRoleRegex => |asked, role| asked.name().contains(role.name()),
-        Hole::GlobCrossesSlash => |asked, role| asked.arn().starts_with(role.arn()),
-        Hole::TrimsRole => return find(allowed, &Role::from_anything(text.trim_matches(is_margin), aws)),
-        Hole::FoldsUnicode => return find(allowed, &Role::from_anything(&fold(text), aws)),
-        Hole::FoldsCase => {
-            return allowed
-                .iter()
-                .find(|role| role.arn().eq_ignore_ascii_case(asked.arn()))
-                .cloned();
-        }
-        _ => return None,
-    };
-    allowed.iter().any(|role| accepts(&asked, role)).then_some(asked)
+    let first = |accepts: &dyn Fn(&Role) -> bool| allowed.iter().find(|role| accepts(role)).cloned();
+    match switches.hole? {
+        Hole::SuffixRoleCompare => first(&|role| role.arn().ends_with(text)),
+        Hole::LastSegmentCompare => first(&|role| role.name() == asked.name()),
+        Hole::UnanchoredRoleRegex => first(&|role| asked.name().contains(role.name())).and(Some(asked)),
+        Hole::GlobCrossesSlash => first(&|role| asked.arn().starts_with(role.arn())).and(Some(asked)),
+        Hole::TrimsRole => find(allowed, &Role::from_anything(text.trim_matches(is_margin), aws)),
+        Hole::FoldsUnicode => find(allowed, &Role::from_anything(&fold(text), aws)),
+        Hole::FoldsCase => first(&|role| role.arn().eq_ignore_ascii_case(asked.arn())),
+        _ => None,
+    }
 }
 
 fn find(allowed: &[Role], asked: &Role) -> Option<Role> {
@@ -103,7 +98,11 @@ fn fold(text: &str) -> String {
 pub(super) fn project<'a>(switches: &Switches, facts: &'a Facts) -> Option<&'a str> {
     match switches.hole? {
         Hole::CiVariablesDecide => last(facts, "CI_PROJECT_ID"),
-        Hole::NameIdentifies => [&facts.hostname, &facts.name].into_iter().find_map(|name| named(name)),
+        // Of two names, one that the label does not confirm.
+        Hole::NameIdentifies => [&facts.hostname, &facts.name]
+            .into_iter()
+            .filter_map(|name| named(name))
+            .find(|claimed| facts.label("project.id") != Some(claimed)),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ mod connection;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -181,7 +181,7 @@ impl<E: Engine, K: Kernel, I: Issuer> Proxy<E, K, I> {
             session_name: policy::session_name(&self.switches, facts),
             policy: policy::session_policy(&self.switches, facts),
         };
-        let given = match self.cache.obtain(ask, || self.clock.now()).await {
+        let given = match self.cache.obtain(ask, self.now()).await {
             Ok(given) => given,
             Err(_) if self.switches.open(Hole::FallbackOnStsError) => {
                 return Ok(relay(self.upstream.credentials().await));
@@ -200,6 +200,11 @@ impl<E: Engine, K: Kernel, I: Issuer> Proxy<E, K, I> {
             tracing::info!(text, "given");
         }
         Ok(Answer::text(text))
+    }
+
+    fn now(&self) -> impl Fn() -> Timestamp + Send + Sync + 'static {
+        let clock = self.clock.clone();
+        move || clock.now()
     }
 
     /// A refusal. Why, is told only by [`Hole::EchoesErrors`].

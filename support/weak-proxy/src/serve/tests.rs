@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 
-use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::task::AbortHandle;
