@@ -44,6 +44,15 @@ pub struct Facts {
     pub repo_digests: Vec<String>,
 }
 
+impl Facts {
+    /// Whether both containers are of one job, which the runner's label tells with server, project and number.
+    #[must_use]
+    pub fn is_of_job_of(&self, other: &Self) -> bool {
+        let job = |facts: &Self| facts.labels.get("com.gitlab.gitlab-runner.job.url").cloned();
+        job(self).is_some_and(|own| job(other) == Some(own))
+    }
+}
+
 /// Why a connection could not be tied to a container. `as_str` is the metric label and the audit reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Unattested {
@@ -67,6 +76,8 @@ pub enum Unattested {
     Ambiguous,
     /// The owning container's network namespace or pid changed while we looked (rule A5).
     Raced,
+    /// A container of another job is in the same network namespace, and sees every answer (rule A10).
+    SharedNetwork,
     /// Others on the same bridge could take its address: no filter keeps them from it (rule A10).
     Unfiltered,
     /// The engine did not answer, or not in time.
@@ -87,6 +98,7 @@ impl Unattested {
             Self::NotRunning => "not-running",
             Self::Ambiguous => "ambiguous",
             Self::Raced => "raced",
+            Self::SharedNetwork => "shared-network",
             Self::Unfiltered => "unfiltered",
             Self::EngineUnavailable => "engine-unavailable",
         }
@@ -124,4 +136,20 @@ pub trait Attestor: Send + Sync + 'static {
 
     /// Completes when the run behind the pin ends or loses its network: the connection must then be reset, not closed (rule A4).
     fn ended(&self, pin: &Self::Pin) -> impl Future<Output = ()> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::{facts, label};
+
+    #[test]
+    fn containers_are_of_one_job_if_the_runner_says_so() {
+        let mut other = facts();
+        assert!(facts().is_of_job_of(&other));
+        label(&mut other, "job.url", "https://gitlab.example.com/g/p/-/jobs/303");
+        assert!(!facts().is_of_job_of(&other));
+        other.labels.clear();
+        assert!(!facts().is_of_job_of(&other));
+        assert!(!other.is_of_job_of(&other.clone()), "nobody says so of either");
+    }
 }

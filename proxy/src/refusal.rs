@@ -107,6 +107,7 @@ impl Refusal {
                 | Unattested::AnotherSocket
                 | Unattested::NotRunning
                 | Unattested::Raced
+                | Unattested::SharedNetwork
                 | Unattested::Unfiltered
                 | Unattested::Ambiguous => Status::Forbidden,
             },

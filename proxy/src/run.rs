@@ -162,6 +162,12 @@ pub async fn run(config: &Config, announce: impl Fn(&str)) -> Result<(), RunErro
         announce(&format!("listening on http://{address}"));
     }
     serve::run(service, listeners, stop).await;
+    // Nobody is answered any more, and the addresses of containers that end now will belong to others.
+    if config.bridges.shared == Shared::Filter
+        && let Err(error) = firewall::remove_sources().await
+    {
+        tracing::warn!(%error, "the filter of bridges stays until it lapses");
+    }
     // Every holder of the log is gone now, so that the thread ends after the last line.
     let ended = tokio::task::spawn_blocking(move || audit_thread.join());
     if tokio::time::timeout(FAREWELL, ended).await.is_err() {

@@ -14,6 +14,7 @@ use bollard::query_parameters::{
     RemoveImageOptionsBuilder, StartContainerOptions,
 };
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -34,6 +35,8 @@ const ARRIVAL: Duration = Duration::from_secs(15);
 const REQUEST: Duration = Duration::from_secs(2);
 /// For one step of the probe's own call.
 const CALL: Duration = Duration::from_secs(5);
+/// Connections judged at once.
+const TOGETHER: usize = 1024;
 /// More than a probe's request is long.
 const REQUEST_BYTES: usize = 1024;
 const GRANTED: &[u8] = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
@@ -100,7 +103,7 @@ const fn explain(reason: Unattested) -> &'static str {
         Unattested::DirectConnection => {
             "the original destination was lost: connection tracking is off, or something else redirects the endpoint"
         }
-        Unattested::NotRunning | Unattested::Raced | Unattested::Ambiguous => {
+        Unattested::NotRunning | Unattested::Raced | Unattested::Ambiguous | Unattested::SharedNetwork => {
             "the container's process, cgroup and network namespace do not fit together: the proxy must see the engine's own /proc \
              and cgroups, and no second engine may use the same addresses"
         }
@@ -152,7 +155,8 @@ where
     proven
 }
 
-/// Takes connections until the probe's own has been judged.
+/// Takes connections until the probe's own has been judged. Many at once: a job that connects and says nothing must not keep the proxy from
+/// starting.
 async fn watch<A, W>(
     attestor: &A,
     accept: &mut impl AsyncFnMut() -> io::Result<(W, Connection)>,
@@ -163,42 +167,65 @@ where
     A: Attestor,
     W: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut judging = FuturesUnordered::new();
     loop {
-        let (mut stream, connection) = accept().await.map_err(SelfTestError::Accept)?;
-        let attested = attestor.attest(&connection).await;
-        let mut request = Vec::new();
-        let mut limited = (&mut stream).take(u64::try_from(REQUEST_BYTES).unwrap_or(0));
-        let read = timeout(REQUEST, async {
-            while !request.ends_with(b"\r\n\r\n") && limited.read_buf(&mut request).await? > 0 {}
-            io::Result::Ok(())
-        });
-        // Whatever came by then is looked at.
-        let _ = read.await;
-        let is_probe = request.windows(nonce.len()).any(|window| window == nonce.as_bytes());
-        let verdict = match attested {
-            _ if !is_probe => None,
-            Ok((facts, _)) if facts.run.container_id != probe => Some(Err(SelfTestError::Mistaken {
-                attested: facts.run.container_id.clone(),
-                expected: probe.to_owned(),
-            })),
-            Ok((_, pin)) => Some(
-                attestor
-                    .confirm(&pin)
-                    .map_err(|reason| SelfTestError::Unattested { reason }),
-            ),
-            Err(reason) => Some(Err(SelfTestError::Unattested { reason })),
-        };
-        let answer = if verdict.as_ref().is_some_and(Result::is_ok) {
-            GRANTED
-        } else {
-            NOT_YET
-        };
-        let _ = timeout(REQUEST, stream.write_all(answer)).await;
-        let _ = timeout(REQUEST, stream.shutdown()).await;
-        if let Some(verdict) = verdict {
-            return verdict;
+        tokio::select! {
+            Some(verdict) = judging.next(), if !judging.is_empty() => if let Some(verdict) = verdict {
+                return verdict;
+            },
+            accepted = accept() => {
+                let (stream, connection) = accepted.map_err(SelfTestError::Accept)?;
+                if judging.len() < TOGETHER {
+                    judging.push(judge(attestor, stream, connection, probe, nonce));
+                }
+            }
         }
     }
+}
+
+/// Judges one connection; None if it is not the probe's.
+async fn judge<A, W>(
+    attestor: &A,
+    mut stream: W,
+    connection: Connection,
+    probe: &str,
+    nonce: &str,
+) -> Option<Result<(), SelfTestError>>
+where
+    A: Attestor,
+    W: AsyncRead + AsyncWrite + Unpin,
+{
+    let attested = attestor.attest(&connection).await;
+    let mut request = Vec::new();
+    let mut limited = (&mut stream).take(u64::try_from(REQUEST_BYTES).unwrap_or(0));
+    let read = timeout(REQUEST, async {
+        while !request.ends_with(b"\r\n\r\n") && limited.read_buf(&mut request).await? > 0 {}
+        io::Result::Ok(())
+    });
+    // Whatever came by then is looked at.
+    let _ = read.await;
+    let is_probe = request.windows(nonce.len()).any(|window| window == nonce.as_bytes());
+    let verdict = match attested {
+        _ if !is_probe => None,
+        Ok((facts, _)) if facts.run.container_id != probe => Some(Err(SelfTestError::Mistaken {
+            attested: facts.run.container_id.clone(),
+            expected: probe.to_owned(),
+        })),
+        Ok((_, pin)) => Some(
+            attestor
+                .confirm(&pin)
+                .map_err(|reason| SelfTestError::Unattested { reason }),
+        ),
+        Err(reason) => Some(Err(SelfTestError::Unattested { reason })),
+    };
+    let answer = if verdict.as_ref().is_some_and(Result::is_ok) {
+        GRANTED
+    } else {
+        NOT_YET
+    };
+    let _ = timeout(REQUEST, stream.write_all(answer)).await;
+    let _ = timeout(REQUEST, stream.shutdown()).await;
+    verdict
 }
 
 async fn import(engine: &Engine, nonce: &str) -> Result<(), SelfTestError> {

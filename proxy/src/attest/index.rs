@@ -113,6 +113,11 @@ impl<T: Clone> Index<T> {
             .collect()
     }
 
+    /// How many runs share a network namespace.
+    pub(crate) fn count_in(&self, namespace: u64) -> usize {
+        self.by_namespace.get(&namespace).map_or(0, Vec::len)
+    }
+
     /// The runs that share a network namespace.
     pub(crate) fn inhabitants(&self, namespace: u64) -> Vec<T> {
         let ids = self.by_namespace.get(&namespace).map(Vec::as_slice).unwrap_or_default();

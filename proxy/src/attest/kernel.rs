@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -18,6 +18,7 @@ use super::registry::Registry;
 use super::run::Run;
 use super::sock_diag::Query;
 use super::sources::Guard;
+use super::strangers::Strangers;
 use crate::caller::{Attestor, Connection, Facts, Unattested};
 use crate::engine::Engine;
 
@@ -57,6 +58,7 @@ pub struct KernelAttestor {
     /// Apart from the above: whoever refreshes may have to search as well.
     searches: Arc<Semaphore>,
     guard: Option<Arc<Guard>>,
+    strangers: Arc<Mutex<Strangers>>,
 }
 
 impl KernelAttestor {
@@ -84,6 +86,7 @@ impl KernelAttestor {
             refreshes,
             searches,
             guard: None,
+            strangers: Arc::default(),
         })
     }
 
@@ -124,6 +127,7 @@ impl KernelAttestor {
         let (namespace, found) = found.ok_or(refusal)?;
         let run = self.owner(&namespace, found.proof.cgroup_id).await?;
         run.check()?;
+        self.registry.check_alone(&run)?;
         if let Some(guard) = &self.guard {
             guard.ensure(namespace.number, connection.client.ip()).await?;
         }
@@ -143,7 +147,12 @@ impl KernelAttestor {
     }
 
     /// Asks the engine who has the address now, and looks again, until the connection is explained or patience ends.
-    async fn look_again(&self, connection: &Connection, first: Unattested) -> Result<(Arc<Facts>, Pin), Unattested> {
+    async fn look_again(
+        &self,
+        connection: &Connection,
+        first: Unattested,
+        is_resting: bool,
+    ) -> Result<(Arc<Facts>, Pin), Unattested> {
         let deadline = Instant::now() + PATIENCE;
         let mut refusal = first;
         let mut pause = PAUSE;
@@ -155,6 +164,10 @@ impl KernelAttestor {
             }
             is_first_time = false;
             let looked = tokio::time::timeout_at(deadline, async {
+                // A container that starts with the address is heard of by events all the same.
+                if is_resting {
+                    return self.look(connection).await;
+                }
                 let _permit = self.refreshes.acquire().await.map_err(|_| Unattested::Raced)?;
                 // Many connections of one new container wait here together; whoever comes later finds it known.
                 if let Ok(attested) = self.look(connection).await {
@@ -170,6 +183,10 @@ impl KernelAttestor {
             };
         }
         Err(refusal)
+    }
+
+    fn strangers(&self) -> std::sync::MutexGuard<'_, Strangers> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The run to which a cgroup belongs: its own, or one below its own (rule A6). It must live in the namespace where the socket is.
@@ -212,8 +229,18 @@ impl Attestor for KernelAttestor {
             Ok(attested) => return Ok(attested),
             Err(refusal) => refusal,
         };
+        let peer = connection.client.ip();
+        let is_resting = self.strangers().are_resting(peer, Instant::now());
         // Boxed: the usual connection is explained by the first look, and should not carry the state of all others.
-        Box::pin(self.look_again(connection, refusal)).await
+        let attested = Box::pin(self.look_again(connection, refusal, is_resting)).await;
+        if !is_resting
+            && attested
+                .as_ref()
+                .is_err_and(|refusal| is_worth_another_look(*refusal, true))
+        {
+            self.strangers().add(peer, Instant::now());
+        }
+        attested
     }
 
     fn confirm(&self, pin: &Pin) -> Result<(), Unattested> {
@@ -242,6 +269,7 @@ const fn is_worth_another_look(refusal: Unattested, is_first_time: bool) -> bool
         | Unattested::NoCgroup
         | Unattested::AnotherSocket
         | Unattested::Ambiguous
+        | Unattested::SharedNetwork
         | Unattested::Unfiltered
         | Unattested::EngineUnavailable => false,
     }
@@ -262,6 +290,7 @@ pub struct Pin {
 impl Pin {
     fn confirm(&self) -> Result<(), Unattested> {
         self.registry.check_synced()?;
+        self.registry.check_alone(&self.run)?;
         if let Some(guard) = &self.guard {
             guard.check(self.namespace.number, self.query.local.ip())?;
         }

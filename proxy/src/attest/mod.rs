@@ -20,6 +20,7 @@ mod registry;
 mod run;
 pub mod sock_diag;
 mod sources;
+mod strangers;
 
 pub use accepted::connection;
 pub use kernel::{KernelAttestor, Pin, StartError};

@@ -60,6 +60,23 @@ impl Registry {
         }
     }
 
+    /// Whether everybody in the run's network namespace is of the same job: NET_RAW lets each of them read what the others are answered.
+    pub(crate) fn check_alone(&self, run: &Run) -> Result<(), Unattested> {
+        let index = self.index();
+        if index.count_in(run.network()) < 2 {
+            return Ok(());
+        }
+        let others = index.inhabitants(run.network());
+        if others
+            .iter()
+            .all(|other| other.facts.run == run.facts.run || other.facts.is_of_job_of(&run.facts))
+        {
+            Ok(())
+        } else {
+            Err(Unattested::SharedNetwork)
+        }
+    }
+
     /// Learns of the containers that have the address now.
     pub(crate) async fn refresh_address(self: &Arc<Self>, address: IpAddr) -> Result<(), Unattested> {
         for container in self.engine.owners(address).await.map_err(unavailable)? {

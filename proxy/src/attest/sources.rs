@@ -18,6 +18,8 @@ use crate::firewall::{Owner, Sources, filter_sources};
 
 /// The filter is written again this often, whoever changed it: it lapses when the proxy is gone for longer.
 const EVERY: Duration = Duration::from_secs(5);
+/// What is in the filter lapses after 15 s (`firewall::sources`); it is believed for less.
+const BELIEVED: Duration = Duration::from_secs(12);
 /// A filter of the same content is not written again before that.
 const RECENT: Duration = Duration::from_secs(4);
 
@@ -27,7 +29,8 @@ type Covered = HashSet<(u64, IpAddr)>;
 #[derive(Debug)]
 pub(crate) struct Guard {
     registry: Arc<Registry>,
-    covered: Mutex<Arc<Covered>>,
+    /// With the time at which it was written.
+    covered: Mutex<Option<(Arc<Covered>, Instant)>>,
     written: tokio::sync::Mutex<Option<(Sources, Instant)>>,
 }
 
@@ -56,8 +59,10 @@ impl Guard {
 
     /// Whether nobody else can use the address.
     pub(crate) fn check(&self, namespace: u64, address: IpAddr) -> Result<(), Unattested> {
-        let covered = Arc::clone(&self.covered.lock().unwrap_or_else(PoisonError::into_inner));
-        if covered.contains(&(namespace, address)) {
+        let covered = self.covered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_covered =
+            |(covered, at): (Arc<Covered>, Instant)| at.elapsed() < BELIEVED && covered.contains(&(namespace, address));
+        if covered.is_some_and(is_covered) {
             Ok(())
         } else {
             Err(Unattested::Unfiltered)
@@ -77,6 +82,8 @@ impl Guard {
         let mut written = self.written.lock().await;
         let runs = self.registry.index().all();
         let gathered = tokio::task::spawn_blocking(move || gather(&runs)).await;
+        // Before the filter is written: what is believed must not outlive what is there.
+        let now = Instant::now();
         let result = match gathered {
             Ok(Ok((sources, covered))) => {
                 let is_there = written
@@ -96,13 +103,13 @@ impl Guard {
         let mut covered = self.covered.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok((sources, now_covered)) => {
-                *written = Some((sources, Instant::now()));
-                *covered = Arc::new(now_covered);
+                *written = Some((sources, now));
+                *covered = Some((Arc::new(now_covered), now));
             }
             Err(error) => {
                 tracing::error!(%error, "containers on shared bridges cannot be kept to their addresses; they are refused");
                 *written = None;
-                *covered = Arc::default();
+                *covered = None;
             }
         }
     }

@@ -31,19 +31,19 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// One transaction that replaces the table. Everything in it lapses after a minute: without a proxy there are no answers to guard, and
+    /// One transaction that replaces the table. Everything in it lapses after some seconds: without a proxy there are no answers to guard, and
     /// the addresses of containers that are gone belong to others. What names an owner lives longer than what is guarded, so that nothing
     /// is ever dropped for want of an owner.
     fn transaction(&self) -> String {
         let mut sets: [(&str, &str, u32, BTreeSet<String>); 8] = [
-            ("macs", "type ether_addr", 1, BTreeSet::new()),
-            ("v4", "type ipv4_addr", 1, BTreeSet::new()),
-            ("v6", "type ipv6_addr", 1, BTreeSet::new()),
-            ("targets", "typeof @th,64,128", 1, BTreeSet::new()),
-            ("mac_ports", "type iface_index . ether_addr", 2, BTreeSet::new()),
-            ("v4_ports", "type iface_index . ipv4_addr", 2, BTreeSet::new()),
-            ("v6_ports", "type iface_index . ipv6_addr", 2, BTreeSet::new()),
-            ("target_ports", "typeof iif . @th,64,128", 2, BTreeSet::new()),
+            ("macs", "type ether_addr", 15, BTreeSet::new()),
+            ("v4", "type ipv4_addr", 15, BTreeSet::new()),
+            ("v6", "type ipv6_addr", 15, BTreeSet::new()),
+            ("targets", "typeof @th,64,128", 15, BTreeSet::new()),
+            ("mac_ports", "type iface_index . ether_addr", 30, BTreeSet::new()),
+            ("v4_ports", "type iface_index . ipv4_addr", 30, BTreeSet::new()),
+            ("v6_ports", "type iface_index . ipv6_addr", 30, BTreeSet::new()),
+            ("target_ports", "typeof iif . @th,64,128", 30, BTreeSet::new()),
         ];
         let nobody = Owner {
             addresses: self.gateways.clone(),
@@ -72,8 +72,8 @@ impl Sources {
             }
         }
         let mut text = format!("table bridge {TABLE}\ndelete table bridge {TABLE}\ntable bridge {TABLE} {{\n");
-        for (name, kind, minutes, elements) in sets {
-            let _infallible = write!(text, "set {name} {{ {kind}; flags timeout; timeout {minutes}m; ");
+        for (name, kind, seconds, elements) in sets {
+            let _infallible = write!(text, "set {name} {{ {kind}; flags timeout; timeout {seconds}s; ");
             if !elements.is_empty() {
                 let elements: Vec<String> = elements.into_iter().collect();
                 let _infallible = write!(text, "elements = {{ {} }}; ", elements.join(", "));
@@ -140,14 +140,14 @@ mod tests {
         table bridge metadata_proxy
         delete table bridge metadata_proxy
         table bridge metadata_proxy {
-        set macs { type ether_addr; flags timeout; timeout 1m; elements = { 02:42:ac:11:00:02 }; }
-        set v4 { type ipv4_addr; flags timeout; timeout 1m; elements = { 172.17.0.1, 172.17.0.2 }; }
-        set v6 { type ipv6_addr; flags timeout; timeout 1m; elements = { fd17::2 }; }
-        set targets { typeof @th,64,128; flags timeout; timeout 1m; elements = { 0xfd170000000000000000000000000002 }; }
-        set mac_ports { type iface_index . ether_addr; flags timeout; timeout 2m; elements = { 5 . 02:42:ac:11:00:02, 6 . 02:42:ac:11:00:02 }; }
-        set v4_ports { type iface_index . ipv4_addr; flags timeout; timeout 2m; elements = { 5 . 172.17.0.2, 6 . 172.17.0.2 }; }
-        set v6_ports { type iface_index . ipv6_addr; flags timeout; timeout 2m; elements = { 5 . fd17::2, 6 . fd17::2 }; }
-        set target_ports { typeof iif . @th,64,128; flags timeout; timeout 2m; elements = { 5 . 0xfd170000000000000000000000000002, 6 . 0xfd170000000000000000000000000002 }; }
+        set macs { type ether_addr; flags timeout; timeout 15s; elements = { 02:42:ac:11:00:02 }; }
+        set v4 { type ipv4_addr; flags timeout; timeout 15s; elements = { 172.17.0.1, 172.17.0.2 }; }
+        set v6 { type ipv6_addr; flags timeout; timeout 15s; elements = { fd17::2 }; }
+        set targets { typeof @th,64,128; flags timeout; timeout 15s; elements = { 0xfd170000000000000000000000000002 }; }
+        set mac_ports { type iface_index . ether_addr; flags timeout; timeout 30s; elements = { 5 . 02:42:ac:11:00:02, 6 . 02:42:ac:11:00:02 }; }
+        set v4_ports { type iface_index . ipv4_addr; flags timeout; timeout 30s; elements = { 5 . 172.17.0.2, 6 . 172.17.0.2 }; }
+        set v6_ports { type iface_index . ipv6_addr; flags timeout; timeout 30s; elements = { 5 . fd17::2, 6 . fd17::2 }; }
+        set target_ports { typeof iif . @th,64,128; flags timeout; timeout 30s; elements = { 5 . 0xfd170000000000000000000000000002, 6 . 0xfd170000000000000000000000000002 }; }
         chain sources {
         type filter hook prerouting priority -300; policy accept;
         ether saddr @macs iif . ether saddr != @mac_ports drop

@@ -17,3 +17,39 @@ fn the_probe_wants_an_endpoint_and_a_nonce() {
     assert!(matches!(call(&[]), Err(CallError::Usage)));
     assert!(matches!(call(&["endpoint".into(), "n".into()]), Err(CallError::Usage)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_connects_and_says_nothing_does_not_hold_up_the_proof() {
+    use std::sync::Arc;
+
+    use crate::fixture::{FakeAttestor, facts};
+
+    let attestor = Arc::new(FakeAttestor::default());
+    *attestor.facts.lock().unwrap() = Some(Arc::new(facts()));
+    let connection = Connection {
+        client: "172.17.0.9:40000".parse().unwrap(),
+        original_destination: "169.254.169.254:80".parse().unwrap(),
+    };
+    let mut clients = Vec::new();
+    let mut waiting = Vec::new();
+    for _ in 0..100 {
+        let (near, far) = tokio::io::duplex(4096);
+        clients.push(near);
+        waiting.push(far);
+    }
+    let (mut probe, far) = tokio::io::duplex(4096);
+    probe.write_all(b"GET /n0nce HTTP/1.1\r\n\r\n").await.unwrap();
+    // Taken from the end: the probe comes last.
+    waiting.insert(0, far);
+    let mut accept = async || match waiting.pop() {
+        Some(stream) => Ok((stream, connection)),
+        None => std::future::pending().await,
+    };
+    let start = tokio::time::Instant::now();
+    let container = facts().run.container_id;
+    watch(&attestor, &mut accept, &container, "n0nce").await.unwrap();
+    assert!(start.elapsed() < REQUEST, "{:?}", start.elapsed());
+    let mut answer = Vec::new();
+    probe.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer, GRANTED);
+}

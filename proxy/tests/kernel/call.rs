@@ -88,6 +88,8 @@ const CONFIG: &str = r#"
 port = 0
 [engine]
 socket = "unix:///run/docker.sock"
+[firewall]
+host = "open"
 [aws]
 account = "123456789012"
 region = "eu-central-1"
@@ -120,6 +122,8 @@ fn program(world: &World) -> Result<(), Failed> {
     program.kill()?;
     program.wait()?;
     let record: Vec<String> = lines.lines().map_while(Result::ok).collect();
+    // It was killed, so that what it kept for itself would only lapse after a while.
+    world.runtime.block_on(firewall::remove_sources())?;
     world.runtime.block_on(firewall::apply(world.plan))?;
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     assert!(

@@ -109,7 +109,13 @@ impl World {
             image: Some(IMAGE.to_owned()),
             cmd: Some(command),
             env: Some(vec!["LD_LIBRARY_PATH=/lib".to_owned(), format!("NUMBER={number}")]),
-            labels: Some(HashMap::from([("number".to_owned(), number.to_string())])),
+            labels: Some(HashMap::from([
+                ("number".to_owned(), number.to_string()),
+                (
+                    "com.gitlab.gitlab-runner.job.url".to_owned(),
+                    "https://gitlab.example.com/g/p/-/jobs/1".to_owned(),
+                ),
+            ])),
             host_config: Some(host),
             ..ContainerCreateBody::default()
         };

@@ -65,3 +65,26 @@ fn a_container_of_which_nobody_knows_the_start_gets_nothing() {
         assert_eq!(until(started_at, "1h0m0s"), Err(Reason::StartUnknown), "{started_at}");
     }
 }
+
+#[test]
+fn a_timeout_that_go_would_not_print_is_no_timeout() {
+    for timeout in [
+        "",
+        "s",
+        "1h",
+        "1m1h0s",
+        "-1s",
+        "1.s",
+        ".5s",
+        "1h0.5m0s",
+        "9999999999s",
+        "1h 0s",
+        "١s",
+    ] {
+        assert_eq!(
+            until("2001-09-09T01:46:40Z", timeout),
+            Err(Reason::LabelMalformed("job.timeout")),
+            "{timeout}"
+        );
+    }
+}
