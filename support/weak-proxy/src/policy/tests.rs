@@ -242,6 +242,91 @@ fn roles_are_compared_whole() {
     }
 }
 
+#[test]
+fn each_careless_reading_gives_something_only_with_its_switch() {
+    for (hole, env, given) in [
+        (Hole::SuffixRoleCompare, "IAM_ROLE=loy", "deploy"),
+        (Hole::LastSegmentCompare, "IAM_ROLE=/team-b/deploy", "deploy"),
+        (Hole::UnanchoredRoleRegex, "IAM_ROLE=x-deploy-admin", "x-deploy-admin"),
+        (Hole::GlobCrossesSlash, "IAM_ROLE=/deploy/admin", "admin"),
+        (Hole::TrimsRole, "IAM_ROLE=\u{feff} deploy\u{a0}\n", "deploy"),
+        (Hole::FoldsCase, "IAM_ROLE=Deploy", "deploy"),
+        (Hole::FoldsUnicode, "IAM_ROLE=\u{ff44}epl\u{43e}y", "deploy"),
+        (Hole::AccountSuffixSyntax, "IAM_ROLE=admin@999999999999", "admin"),
+    ] {
+        let facts = job(&[env]);
+        assert!(ask(None, &facts).is_err(), "{env:?}");
+        assert_eq!(ask(Some(hole), &facts).as_deref(), Ok(given), "{hole:?}");
+    }
+    for key in ["iam_role", "IAM_ROLE ", "IAM-ROLE", "I\u{410}M_ROLE"] {
+        let facts = job(&[&format!("{key}=admin")]);
+        assert_eq!(ask(None, &facts).as_deref(), Ok("deploy"), "{key}");
+        assert_eq!(ask(Some(Hole::FoldsKey), &facts).as_deref(), Ok("admin"), "{key}");
+    }
+}
+
+#[test]
+fn what_a_container_claims_decides_only_with_its_switch() {
+    let stranger = |env: &[&str]| Facts::of_job(21, 302, "build", env);
+    let by_variable = stranger(&["CI_PROJECT_ID=21", "CI_PROJECT_ID=20"]);
+    let by_name = Facts {
+        hostname: "runner-x-project-20-concurrent-0".to_owned(),
+        ..stranger(&[])
+    };
+    for (hole, facts) in [(Hole::CiVariablesDecide, by_variable), (Hole::NameIdentifies, by_name)] {
+        assert_eq!(ask(None, &facts), Err(Refusal::NoRule), "{hole:?}");
+        assert_eq!(ask(Some(hole), &facts).as_deref(), Ok("deploy"), "{hole:?}");
+    }
+    let mut partial = job(&[]);
+    partial.labels.remove(&format!("{PREFIX}job.sha"));
+    assert_eq!(ask(Some(Hole::PartialLabels), &partial).as_deref(), Ok("deploy"));
+    let mut elsewhere = job(&[]);
+    elsewhere
+        .labels
+        .insert(format!("{PREFIX}runner.id"), "other".to_owned());
+    assert_eq!(ask(Some(Hole::ProjectAlone), &elsewhere).as_deref(), Ok("deploy"));
+    let narrowed = config(vec![Rule {
+        refs: Some(OneOrMany::One("main".to_owned())),
+        ..rule()
+    }]);
+    assert!(decide(&narrowed, &Hole::IgnoresRef.into(), &job(&[]), NOW).is_ok());
+}
+
+#[test]
+fn what_goes_to_sts_is_the_callers_only_with_its_switch() {
+    let facts = job(&[
+        "IAM_EXTERNAL_ID=guess",
+        "ROLE_SESSION_KEY=Env:WHO",
+        "WHO=21-9",
+        "IAM_POLICY={}",
+    ]);
+    let external_id = |switches: &Switches| {
+        decide(&config(vec![rule()]), switches, &facts, NOW)
+            .unwrap()
+            .external_id
+    };
+    let closed = Switches::default();
+    assert_eq!(external_id(&closed).as_deref(), Some("secret-of-20"));
+    assert_eq!(external_id(&Hole::CallerExternalId.into()).as_deref(), Some("guess"));
+    assert_eq!(session_name(&closed, &facts), "20-302-Ab3dEf9_x");
+    assert_eq!(session_name(&Hole::CallerSessionName.into(), &facts), "21-9");
+    assert_eq!(session_policy(&closed, &facts), None);
+    assert_eq!(
+        session_policy(&Hole::CallerPolicy.into(), &facts).as_deref(),
+        Some("{}")
+    );
+}
+
+#[test]
+fn an_overdue_container_has_a_role_only_without_age_limit() {
+    let config = config(vec![rule()]);
+    let at = |minutes| NOW.checked_add(SignedDuration::from_mins(minutes)).unwrap();
+    let ask = |switches: &Switches, minutes| decide(&config, switches, &job(&[]), at(minutes));
+    assert!(ask(&Switches::default(), 40).is_ok());
+    assert_eq!(ask(&Switches::default(), 41), Err(Refusal::Overdue));
+    assert!(ask(&Hole::NoAgeLimit.into(), 41).is_ok());
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_makes_the_parser_panic_and_what_it_takes_is_printed_and_taken_again(text in ".{0,80}") {

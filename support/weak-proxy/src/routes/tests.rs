@@ -139,6 +139,38 @@ fn the_token_route_goes_upstream_only_with_its_switch() {
     assert_eq!(get(TOKEN, Some(Hole::ForwardTokenRoute)), Route::MethodNotAllowed);
 }
 
+#[test]
+fn each_passthrough_forwards_only_with_its_switch() {
+    for (hole, target, forwarded) in [
+        (
+            Hole::IamInfoPassthrough,
+            "/latest/meta-data/iam/info/",
+            "/latest/meta-data/iam/info/",
+        ),
+        (Hole::IndexPassthrough, "/latest/meta-data", "/latest/meta-data"),
+        (Hole::OldVersionPassthrough, "/1.0/user-data", "/1.0/user-data"),
+        (Hole::DecodesTwice, "/latest/user%252ddata", "/latest/user-data"),
+    ] {
+        assert_eq!(get(target, None), Route::NotFound, "{hole:?}");
+        assert_eq!(
+            get(target, Some(hole)),
+            Route::Forward(forwarded.to_owned()),
+            "{hole:?}"
+        );
+    }
+}
+
+#[test]
+fn foreign_routes_exist_only_with_their_switches() {
+    assert_eq!(get("/role/admin", None), Route::NotFound);
+    assert_eq!(
+        get("/role/admin", Some(Hole::EcsRoutes)),
+        Route::AnyRole("admin".to_owned())
+    );
+    assert_eq!(get("/debug/store?x", None), Route::NotFound);
+    assert_eq!(get("/debug/store?x", Some(Hole::AdminOnMainPort)), Route::Admin);
+}
+
 proptest::proptest! {
     #[test]
     fn a_normalised_target_is_a_clean_path_that_stays_as_it_is(target in "/[ -~]{0,40}") {
