@@ -156,7 +156,7 @@ fn services(job: &Job, field: &str, document: &mut Document) {
         job.services.iter().map(|service| service.alias.as_str()),
     );
     for (index, service) in job.services.iter().enumerate() {
-        if ["build", "predefined"].contains(&service.alias.as_str()) {
+        if ["build", "predefined", "wait"].contains(&service.alias.as_str()) {
             let field = format!("{field}.services[{index}].alias");
             document.add(
                 &field,

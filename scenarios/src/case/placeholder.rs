@@ -111,8 +111,10 @@ impl Scope<'_> {
 pub(super) fn containers(case: &Case) -> Vec<String> {
     let mut names = Vec::new();
     for job in &case.jobs {
+        let wait = (!job.services.is_empty()).then_some("wait");
         for kind in ["build", "predefined"]
             .into_iter()
+            .chain(wait)
             .chain(job.services.iter().map(|service| service.alias.as_str()))
         {
             names.push(format!("{}.{kind}", job.name));

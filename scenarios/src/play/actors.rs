@@ -353,9 +353,8 @@ pub(super) fn places(job: &str, running: &RunningJob, aliases: &[String]) -> Vec
         .iter()
         .filter_map(|member| {
             let name = match member.kind {
-                Kind::Build | Kind::Predefined => member.kind.as_str(),
+                Kind::Build | Kind::Predefined | Kind::Wait => member.kind.as_str(),
                 Kind::Service => services.next()?.as_str(),
-                Kind::Wait => return None,
             };
             Some((format!("{job}.{name}"), Arc::clone(member)))
         })

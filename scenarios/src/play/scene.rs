@@ -138,9 +138,16 @@ impl Play<'_> {
             self.image(HELPER_IMAGE, &Image::default()).await?,
         );
         images.insert(payload.image.clone(), self.image(&payload.image, &job.image).await?);
+        let wait = format!("{}.wait", job.name);
+        let is_waiting = self.case.steps.iter().any(|step| step.place == wait);
         for service in &job.services {
             let name = format!("{}-{}-{}", self.case.id.to_lowercase(), job.name, service.alias);
-            images.insert(name.clone(), self.image(&name, &service.image).await?);
+            let mut resolved = self.image(&name, &service.image).await?;
+            if is_waiting {
+                // The runner waits for services whose images expose a port.
+                resolved.ports.push(SERVICE_PORT);
+            }
+            images.insert(name.clone(), resolved);
             payload.services.push(runner::Service {
                 name,
                 alias: service.alias.clone(),
@@ -173,6 +180,7 @@ impl Play<'_> {
             Some(place) => plan.sharing(&self.actors.member(place).ok_or_else(|| missing(place))?.id),
             None => plan,
         };
+        let plan = if is_waiting { plan.with_lasting_waits() } else { plan };
         let predefined = format!("{}.predefined", job.name);
         let setting = if self.case.steps.iter().any(|step| step.place == predefined) {
             Setting::Both
@@ -215,6 +223,9 @@ impl Play<'_> {
         Ok(ResolvedImage { id, ports: Vec::new() })
     }
 }
+
+/// A port as a database's image exposes it; nobody listens there.
+const SERVICE_PORT: u16 = 5432;
 
 /// The name of a job's image in the engine.
 pub(crate) fn image_name(case_id: &str, job: &Job) -> String {

@@ -82,7 +82,18 @@ async fn fill(docker: &Docker, plan: &JobPlan, setting: Setting, job: &mut Runni
         });
     }
     for service in &services {
-        if let Some(request) = plan.wait(service) {
+        let Some(mut request) = plan.wait(service) else {
+            continue;
+        };
+        if plan.waits_last {
+            // The probe serves until its standard input ends, and here there is none.
+            request.body.cmd.get_or_insert_default().push("idle".to_owned());
+            let id = create(docker, &request).await?;
+            job.members
+                .push(Arc::new(Member::new(docker.clone(), &request, id.clone())));
+            let started = docker.start_container(&id, None).await;
+            started.map_err(|source| engine("start", &request.name, source))?;
+        } else {
             wait_for(docker, &request, plan.wait_seconds.unwrap_or_default()).await?;
         }
     }

@@ -84,6 +84,8 @@ pub struct JobPlan {
     pub services: Vec<ContainerRequest>,
     /// How long to wait for services in seconds; none: not at all.
     pub wait_seconds: Option<u64>,
+    /// Whether wait containers stay, as they do while their service does not answer.
+    pub(super) waits_last: bool,
     predefined: ContainerRequest,
     build: ContainerRequest,
     wait: ContainerCreateBody,
@@ -154,6 +156,7 @@ pub fn plan(config: &RunnerConfig, job: &Job, around: &Circumstances) -> Result<
             0 => Some(30),
             seconds => u64::try_from(seconds).ok(),
         },
+        waits_last: false,
         predefined: planner.predefined(&hostname)?,
         build: planner.build(job, &image, &hostname, native)?,
         wait: planner.wait()?,
@@ -225,6 +228,13 @@ impl JobPlan {
             request.body.networking_config = None;
             request.body.host_config.get_or_insert_default().network_mode = Some(format!("container:{container}"));
         }
+        self
+    }
+
+    /// The same plan with wait containers that go on waiting beside the job, for scenarios in which one of them asks.
+    #[must_use]
+    pub fn with_lasting_waits(mut self) -> Self {
+        self.waits_last = true;
         self
     }
 
