@@ -100,7 +100,7 @@ fn every_fault_of_a_thoroughly_broken_file_is_told_at_once() {
     case.toml:43: step[0].expect.none[0]: unknown canary `hostrole`; known are host-role, identity-role, user-data, identity-document, tags, public-key, host-iam-info, host-token, host-role-name, role:${role.X}
     case.toml:43: step[0].expect.proxy[0]: no role `admin`; known are own
     case.toml:43: step[0].expect.proxy[1]: `NO` is no verdict; write BLOCKED, SILENT, DENY, UNAVAILABLE, ROLE(name), SAME, LEAK, LEAK(canary), UNUSABLE or VOID
-    case.toml:43: step[0].expect.wall: unknown key; known are none, firewall, proxy
+    case.toml:43: step[0].expect.wall: unknown key; known are none, firewall, hop-limit, hop-limit-2, hop-limit-v1, instance-profile, proxy, firewall+proxy
     case.toml:44: step[1].expect.proxy: what proxy may answer is not said; add `proxy = ["…"]` to [expect] or to the step
     case.toml:44: step[1].path: missing: the action needs it; add `path`
     case.toml:45: step[1].in: this is not done in `lab`; name a container of a job, such as `a.build`, or `host` or `upstream`
@@ -118,7 +118,7 @@ fn every_fault_of_a_thoroughly_broken_file_is_told_at_once() {
     case.toml:67: step[5].path: `${` without `}`; close the placeholder; a dollar sign alone stands for itself
     case.toml:67: step[5].path: `${saved.token} ${unclosed` is no request target; use `raw` for such bytes
     case.toml:67: step[5].path: `${saved.token}`: no value saved by an earlier step `token`; there is none: add it or remove this
-    case.toml:67: step[5].path: the action does not take this; remove it: the action takes network
+    case.toml:67: step[5].path: the action does not take this; remove it: the action takes network, address
     case.toml:70: expect.none: no verdict; name at least one
     case.toml:71: expect.firewall[0]: nothing can be learnt from VOID; name what the defence answers
     case.toml:74: control.proxy: unknown word `twins`; did you mean `twin`?
@@ -142,12 +142,12 @@ fn an_unknown_key_brings_the_nearest_known_one() {
     case.toml:1: title: missing; add it: one line for tables, at most 60 characters
     case.toml:4: titel: unknown key; did you mean `title`?
     ");
-    assert_snapshot!(faults_with("version = 2", "version = 2, adress = \"x\""), @"case.toml:9: step[0].adress: unknown key; known are in, do, note, only, each, save, attempt, expect, version, host, role, path, method, token, headers, send, to, bind, name, at, at_most, args, network, signal, match, effect, service");
+    assert_snapshot!(faults_with("version = 2", "version = 2, adress = \"x\""), @"case.toml:9: step[0].adress: unknown key; did you mean `address`?");
 }
 
 #[test]
 fn a_step_that_lacks_its_action_brings_no_follow_up_faults() {
-    assert_snapshot!(faults_with(r#"do = "imds", version = 2"#, r#"do = "ask", version = 2, signal = "kill""#), @"case.toml:9: step[0].do: unknown word `ask`; known are imds, get, token, raw, sdk, reach, open, send, receive, close, listen, accepted, ip, launch, remove, kill, start, connect, disconnect, proxy, fault, hold, release, expired");
+    assert_snapshot!(faults_with(r#"do = "imds", version = 2"#, r#"do = "ask", version = 2, signal = "kill""#), @"case.toml:9: step[0].do: unknown word `ask`; known are imds, get, token, raw, sdk, reach, open, send, receive, close, listen, accepted, ip, launch, remove, kill, start, restart, pause, unpause, rename, exec, nest, knock, run, rules, engine, connect, disconnect, proxy, fault, hold, release, expired, rush");
 }
 
 #[test]

@@ -300,7 +300,7 @@ mod tests {
         assert_eq!(classified("ok", &answer("x-own"), "eof"), "SAME");
         assert_eq!(
             classified("ok", &answer("x-other"), "eof"),
-            "OTHER(status 200 with a body of 67 bytes)"
+            "OTHER(status 200 with a body of 66 bytes)"
         );
     }
 
