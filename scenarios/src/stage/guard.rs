@@ -20,9 +20,9 @@ pub(super) enum Rules {
     /// The proxy's own, by its own command.
     Proxy {
         /// Applies them.
-        apply: Program,
+        apply: Box<Program>,
         /// Removes them.
-        remove: Program,
+        remove: Box<Program>,
     },
 }
 
@@ -30,8 +30,8 @@ impl Rules {
     /// The proxy's rules, by the command with this verb.
     pub(super) fn proxy(command: impl Fn(&'static str) -> Program) -> Self {
         Self::Proxy {
-            apply: command("apply"),
-            remove: command("remove"),
+            apply: Box::new(command("apply")),
+            remove: Box::new(command("remove")),
         }
     }
 }
