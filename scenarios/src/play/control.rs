@@ -93,8 +93,8 @@ impl Play<'_> {
                     &step.places
                 }
             })
+            .filter(|place| seen.insert((*place).clone()))
             .cloned()
-            .filter(|place| seen.insert(place.clone()))
             .collect()
     }
 
