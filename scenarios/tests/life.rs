@@ -11,6 +11,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use scenarios::ambient::Ambient;
 use scenarios::verdict::Judgement;
 
+type Test = fn() -> Result<(), Failed>;
+
 /// How long a run on a loaded machine may take to get as far as its first container.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -19,7 +21,7 @@ fn main() -> ExitCode {
     let ambient = Ambient::read().unwrap();
     let lacks = scenarios::cli::lacks(&ambient);
     let ignored = !lacks.is_empty() && !ambient.require_lab;
-    let tests: [(&str, fn() -> Result<(), Failed>); 3] = [
+    let tests: [(&str, Test); 3] = [
         ("a_killed_run_leaves_nothing_that_the_next_one_does_not_sweep", killed),
         (
             "an_engine_that_dies_makes_its_scenario_void_and_leaves_nothing",

@@ -12,10 +12,19 @@ use crate::stage::Standing;
 
 /// Reads a report; a directory stands for the `report.json` in it.
 fn read(path: &Path) -> Result<RunReport, String> {
-    let file: PathBuf = if path.is_dir() { path.join("report.json") } else { path.to_owned() };
+    let file: PathBuf = if path.is_dir() {
+        path.join("report.json")
+    } else {
+        path.to_owned()
+    };
     let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-    serde_json::from_str(&text)
-        .map_err(|error| format!("{}:{}: {error}; give a report.json of scenarios run", file.display(), error.line()))
+    serde_json::from_str(&text).map_err(|error| {
+        format!(
+            "{}:{}: {error}; give a report.json of scenarios run",
+            file.display(),
+            error.line()
+        )
+    })
 }
 
 /// The items of a report, in its order; an id or a defence that this version does not know is told, not passed over.
@@ -27,9 +36,18 @@ fn items<'a>(report: &RunReport, ids: &[String], cases: &'a [Case]) -> Result<Ve
         .filter(|scenario| wanted(&scenario.id))
         .map(|scenario| {
             let case = cases.iter().find(|case| case.id == scenario.id);
-            let case = case.ok_or_else(|| format!("the report names scenario {}, which is not among the cases", scenario.id))?;
-            let standing = Standing::parse(&scenario.defence)
-                .ok_or_else(|| format!("the report names the defence {}, which this version does not know", scenario.defence))?;
+            let case = case.ok_or_else(|| {
+                format!(
+                    "the report names scenario {}, which is not among the cases",
+                    scenario.id
+                )
+            })?;
+            let standing = Standing::parse(&scenario.defence).ok_or_else(|| {
+                format!(
+                    "the report names the defence {}, which this version does not know",
+                    scenario.defence
+                )
+            })?;
             Ok((case, standing))
         })
         .collect()
@@ -41,9 +59,15 @@ fn differences(before: &RunReport, after: &RunReport) -> Vec<String> {
         .scenarios
         .iter()
         .filter_map(|now| {
-            let then = before.scenarios.iter().find(|then| then.id == now.id && then.defence == now.defence)?;
-            let told = |scenario: &crate::report::ScenarioReport| format!("{} ({})", scenario.verdicts(), scenario.judgement.as_str());
-            (told(then) != told(now)).then(|| format!("{} under {}: was {}, is {}", now.id, now.defence, told(then), told(now)))
+            let then = before
+                .scenarios
+                .iter()
+                .find(|then| then.id == now.id && then.defence == now.defence)?;
+            let told = |scenario: &crate::report::ScenarioReport| {
+                format!("{} ({})", scenario.verdicts(), scenario.judgement.as_str())
+            };
+            (told(then) != told(now))
+                .then(|| format!("{} under {}: was {}, is {}", now.id, now.defence, told(then), told(now)))
         })
         .collect()
 }

@@ -79,7 +79,10 @@ impl Standing {
         if label == Self::Closed.label() {
             return Some(Self::Closed);
         }
-        if let Some(hole) = label.strip_prefix("weak-proxy(").and_then(|rest| rest.strip_suffix(')')) {
+        if let Some(hole) = label
+            .strip_prefix("weak-proxy(")
+            .and_then(|rest| rest.strip_suffix(')'))
+        {
             return Some(Self::Weak(hole.to_owned()));
         }
         match label.strip_suffix(" for proxy") {
