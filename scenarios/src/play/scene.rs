@@ -185,7 +185,7 @@ impl Play<'_> {
         let setting = if self.case.steps.iter().any(|step| step.place == predefined) {
             Setting::Both
         } else {
-            Setting::Build
+            Setting::BuildAlone
         };
         Ok((plan, setting))
     }

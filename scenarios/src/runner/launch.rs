@@ -41,6 +41,8 @@ pub enum Setting {
     Created,
     /// The build container's stage has begun and stays interactive; predefined is created and stopped.
     Build,
+    /// The same without the predefined container: a stopped neighbour that a scenario never looks at costs as much as half a job.
+    BuildAlone,
     /// Both stages have begun, which a runner never does; for scenarios that compare the two kinds side by side.
     Both,
 }
@@ -97,7 +99,8 @@ async fn fill(docker: &Docker, plan: &JobPlan, setting: Setting, job: &mut Runni
             wait_for(docker, &request, plan.wait_seconds.unwrap_or_default()).await?;
         }
     }
-    for request in [plan.predefined(&services), plan.build(&services)] {
+    let predefined = (setting != Setting::BuildAlone).then(|| plan.predefined(&services));
+    for request in predefined.into_iter().chain([plan.build(&services)]) {
         let id = create(docker, &request).await?;
         let member = Arc::new(Member::new(docker.clone(), &request, id));
         job.members.push(Arc::clone(&member));
