@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::caller::{Attestor, Connection, Unattested};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, within_time};
 
 /// Marks the probe container, so that one that a crash left behind is found and removed.
 const LABEL: &str = "metadata-proxy.self-test";
@@ -29,6 +29,8 @@ const REPOSITORY: &str = "metadata-proxy-self-test";
 const SUBCOMMAND: &str = "self-test-call";
 /// For the image to be imported: some ten megabytes over a Unix socket.
 const IMPORT: Duration = Duration::from_secs(60);
+/// For any other question to the engine. Nobody waits for an answer yet, and a busy host starts containers slowly: 3 s were too little.
+const QUESTION: Duration = Duration::from_secs(20);
 /// From the probe's start to its request.
 const ARRIVAL: Duration = Duration::from_secs(15);
 /// For the first bytes of a connection that arrived.
@@ -147,7 +149,8 @@ where
     let options = RemoveImageOptionsBuilder::default().force(true).build();
     let image = format!("{REPOSITORY}:{nonce}");
     // What cannot be removed now costs space, and nothing else.
-    let _ = crate::engine::within(
+    let _ = within_time(
+        QUESTION,
         "removing the self-test's image",
         engine.docker().remove_image(&image, Some(options), None),
     )
@@ -248,7 +251,10 @@ async fn import(engine: &Engine, nonce: &str) -> Result<(), SelfTestError> {
     };
     timeout(IMPORT, imported)
         .await
-        .unwrap_or(Err(EngineError::TimedOut { doing }))
+        .unwrap_or(Err(EngineError::TimedOut {
+            doing,
+            patience: IMPORT,
+        }))
         .map_err(SelfTestError::Engine)
 }
 
@@ -269,15 +275,15 @@ async fn start(engine: &Engine, endpoint: SocketAddr, nonce: &str) -> Result<Str
     };
     let docker = engine.docker();
     let create = docker.create_container(None::<CreateContainerOptions>, body);
-    let created = crate::engine::within("creating the self-test's container", create).await?;
+    let created = within_time(QUESTION, "creating the self-test's container", create).await?;
     let start = docker.start_container(&created.id, None::<StartContainerOptions>);
-    crate::engine::within("starting the self-test's container", start).await?;
+    within_time(QUESTION, "starting the self-test's container", start).await?;
     Ok(created.id)
 }
 
 async fn exit_code(engine: &Engine, probe: &str) -> Option<i64> {
     let inspect = engine.docker().inspect_container(probe, None);
-    let state = crate::engine::within("inspecting the self-test's container", inspect)
+    let state = within_time(QUESTION, "inspecting the self-test's container", inspect)
         .await
         .ok()?
         .state?;
@@ -296,14 +302,16 @@ async fn sweep(engine: &Engine) {
         .all(true)
         .filters(&filters)
         .build();
-    let listed = crate::engine::within(
+    let listed = within_time(
+        QUESTION,
         "listing the self-test's containers",
         docker.list_containers(Some(options)),
     )
     .await;
     for id in listed.into_iter().flatten().filter_map(|container| container.id) {
         let options = RemoveContainerOptionsBuilder::default().force(true).build();
-        let removed = crate::engine::within(
+        let removed = within_time(
+            QUESTION,
             "removing the self-test's container",
             docker.remove_container(&id, Some(options)),
         )

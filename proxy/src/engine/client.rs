@@ -30,10 +30,12 @@ pub enum EngineError {
         source: Box<ApiError>,
     },
     /// No answer in time.
-    #[error("the engine did not answer within {} s while {doing}", PATIENCE.as_secs())]
+    #[error("the engine did not answer within {} s while {doing}", patience.as_secs())]
     TimedOut {
         /// What was asked of it.
         doing: &'static str,
+        /// How long it was waited for.
+        patience: Duration,
     },
     /// An answer without the fields that it must have.
     #[error("the engine's answer lacks what is needed while {doing}")]
@@ -160,17 +162,23 @@ impl Engine {
 }
 
 /// Bounds one question in time.
-pub(crate) async fn within<T>(
+async fn within<T>(doing: &'static str, answer: impl Future<Output = Result<T, ApiError>>) -> Result<T, EngineError> {
+    within_time(PATIENCE, doing, answer).await
+}
+
+/// Bounds one question in time, by another measure than that of questions for which a caller waits.
+pub(crate) async fn within_time<T>(
+    patience: Duration,
     doing: &'static str,
     answer: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, EngineError> {
-    match tokio::time::timeout(PATIENCE, answer).await {
+    match tokio::time::timeout(patience, answer).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) => Err(EngineError::Api {
             doing,
             source: Box::new(source),
         }),
-        Err(_) => Err(EngineError::TimedOut { doing }),
+        Err(_) => Err(EngineError::TimedOut { doing, patience }),
     }
 }
 

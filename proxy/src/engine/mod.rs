@@ -6,6 +6,6 @@ mod client;
 mod reading;
 
 pub use change::{Change, Changes};
-pub(crate) use client::within;
+pub(crate) use client::within_time;
 pub use client::{Engine, EngineError};
 pub use reading::{Endpoint, Image, Inspected, Listed};
