@@ -21,6 +21,9 @@ const FORMAT: u32 = 1;
 /// Stages that are up at the same time: each has an engine, two fakes and a proxy.
 const STAGES_AT_ONCE: usize = 3;
 
+/// Scenarios at the same time for each processor: most of a scenario is waiting for an engine, a timeout or an answer.
+const JOBS_PER_PROCESSOR: usize = 4;
+
 /// How to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -28,6 +31,16 @@ pub struct Pace {
     pub jobs: usize,
     /// Documented leaks are part of what is expected.
     pub matrix: bool,
+}
+
+impl Pace {
+    /// As many scenarios at once as this machine bears, unless the number is given.
+    pub fn new(processors: usize, jobs: Option<usize>, matrix: bool) -> Self {
+        Self {
+            jobs: jobs.unwrap_or(processors * JOBS_PER_PROCESSOR),
+            matrix,
+        }
+    }
 }
 
 /// A case and what it is run against.
@@ -38,17 +51,20 @@ pub async fn run(workshop: &Workshop, items: &[Item<'_>], pace: Pace, progress: 
     let begun = Instant::now();
     let started = workshop.ambient.now().to_string();
     let places = Semaphore::new(pace.jobs.max(1));
-    let outcomes: Vec<(Vec<ScenarioReport>, Vec<Finding>)> = futures_util::stream::iter(stages_of(items))
+    let outcomes: Vec<Outcome> = futures_util::stream::iter(stages_of(items))
         .map(|(standing, cases)| on_stage(workshop, standing, cases, &places, progress))
         .buffer_unordered(STAGES_AT_ONCE)
         .collect()
         .await;
     let mut findings = Vec::new();
     let mut reports: BTreeMap<(String, String), ScenarioReport> = BTreeMap::new();
-    for (scenarios, found) in outcomes {
-        findings.extend(found);
+    let mut containers = 0;
+    for outcome in outcomes {
+        findings.extend(outcome.unattributed);
+        containers += outcome.containers;
         reports.extend(
-            scenarios
+            outcome
+                .scenarios
                 .into_iter()
                 .map(|report| ((report.id.clone(), report.defence.clone()), report)),
         );
@@ -66,21 +82,34 @@ pub async fn run(workshop: &Workshop, items: &[Item<'_>], pace: Pace, progress: 
         scenarios,
         findings,
         seconds: begun.elapsed().as_secs_f64(),
+        containers,
     }
 }
 
-/// Which cases share a stage: all that stand against the same thing and disturb nobody. Exclusive ones come last, so that the long shared stages begin at once.
+/// What a stage brought.
+#[derive(Debug, Default)]
+struct Outcome {
+    scenarios: Vec<ScenarioReport>,
+    /// Findings that no scenario could be named for.
+    unattributed: Vec<Finding>,
+    containers: usize,
+}
+
+/// Which cases share a stage: all that stand against the same thing on the same kind of instance and disturb nobody. Exclusive ones come last, so that
+/// the long shared stages begin at once.
 fn stages_of<'a>(items: &[Item<'a>]) -> Vec<(Standing, Vec<&'a Case>)> {
-    let mut shared: BTreeMap<Standing, Vec<&Case>> = BTreeMap::new();
+    let mut shared: BTreeMap<(Standing, bool), Vec<&Case>> = BTreeMap::new();
     let mut exclusive = Vec::new();
     for (case, standing) in items {
         if case.exclusive {
             exclusive.push((standing.clone(), vec![*case]));
         } else {
-            shared.entry(standing.clone()).or_default().push(*case);
+            let kind = (standing.clone(), case.default_bridge_ipv6);
+            shared.entry(kind).or_default().push(*case);
         }
     }
-    shared.into_iter().chain(exclusive).collect()
+    let shared = shared.into_iter().map(|((standing, _), cases)| (standing, cases));
+    shared.chain(exclusive).collect()
 }
 
 async fn on_stage(
@@ -89,7 +118,7 @@ async fn on_stage(
     cases: Vec<&Case>,
     places: &Semaphore,
     progress: &Progress,
-) -> (Vec<ScenarioReport>, Vec<Finding>) {
+) -> Outcome {
     let built = Stage::build(workshop, standing.clone(), &cases).await;
     let stage = match built {
         Ok(stage) => stage,
@@ -104,7 +133,10 @@ async fn on_stage(
                 .map(|case| report_of(case, &standing, &Played::default(), vec![finding.clone()]))
                 .collect();
             void.iter().for_each(|report| progress.finished(report));
-            return (void, Vec::new());
+            return Outcome {
+                scenarios: void,
+                ..Outcome::default()
+            };
         }
     };
     let defence = standing.judged_as();
@@ -130,16 +162,17 @@ async fn on_stage(
         .collect()
         .await;
     let (mut late, unattributed) = ask_oracles(&stage, &standing, &played).await;
-    let reports: Vec<_> = played
+    let scenarios: Vec<_> = played
         .iter()
         .map(|(case, played)| report_of(case, &standing, played, late.remove(&case.id).unwrap_or_default()))
         .collect();
-    if reports
+    if scenarios
         .iter()
         .any(|report| report.judgement == crate::verdict::Judgement::Void)
     {
         tracing::info!(said = %stage.last_words(), "what the proxy said last");
     }
+    let containers = stage.containers();
     stage.strike().await;
     // What stands in for a defence is full of holes: only what its scenarios say of it counts.
     let unattributed = if matches!(standing, Standing::Defence(_)) {
@@ -147,7 +180,11 @@ async fn on_stage(
     } else {
         Vec::new()
     };
-    (reports, unattributed)
+    Outcome {
+        scenarios,
+        unattributed,
+        containers,
+    }
 }
 
 fn report_of(case: &Case, standing: &Standing, played: &Played, late: Vec<Finding>) -> ScenarioReport {

@@ -129,12 +129,12 @@ fn play(ambient: Ambient, chosen: &[&Asked<'_>]) -> Outcome {
         .build()
         .map_err(|error| error.to_string())?;
     let report: RunReport = runtime.block_on(async {
-        let jobs = ambient.processors * 2;
+        let pace = Pace::new(ambient.processors, None, true);
         let workshop = scenarios::cli::workshop(ambient, "lab")
             .await
             .map_err(|exit| format!("the lab cannot be opened: {exit:?}"))?;
         let progress = Progress::new(items.len(), Colour::Plain, true);
-        let report = scenarios::run::run(&workshop, &items, Pace { jobs, matrix: true }, &progress).await;
+        let report = scenarios::run::run(&workshop, &items, pace, &progress).await;
         workshop.lab.close().await.map_err(|error| error.to_string())?;
         Ok::<_, String>(report)
     })?;

@@ -140,6 +140,11 @@ pub(super) static CASE: Shape = table(&[
         "the scenario disturbs its instance and gets one of its own",
     ),
     optional(
+        "default_bridge_ipv6",
+        Kind::Flag,
+        "the engine's default bridge has IPv6 too, as with fixed-cidr-v6",
+    ),
+    optional(
         "role",
         Kind::List(&Kind::Table(&ROLE)),
         "roles of the simulated account",

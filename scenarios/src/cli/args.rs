@@ -86,7 +86,7 @@ pub(super) struct RunArguments {
     /// Judge every defence by what the cases expect of it: a documented leak is no failure
     #[arg(long)]
     pub(super) matrix: bool,
-    /// Scenarios at the same time [default: twice the processors]
+    /// Scenarios at the same time [default: four times the processors]
     #[arg(long, value_name = "N")]
     pub(super) jobs: Option<usize>,
     /// Run only the K-th of N parts

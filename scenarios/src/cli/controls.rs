@@ -47,10 +47,7 @@ pub(super) async fn run(options: &RunArguments, cases: &[Case], ambient: Ambient
         Err(exit) => return exit,
     };
     let progress = Progress::new(chosen.len(), Colour::Plain, options.quiet);
-    let pace = Pace {
-        jobs: options.jobs.unwrap_or(workshop.ambient.processors * 2),
-        matrix: true,
-    };
+    let pace = Pace::new(workshop.ambient.processors, options.jobs, true);
     let report = tokio::select! {
         report = run_items(&workshop, &chosen, pace, &progress) => report,
         () = super::interrupted() => {

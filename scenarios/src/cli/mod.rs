@@ -179,10 +179,7 @@ async fn perform_items(
         Err(exit) => return exit,
     };
     let progress = Progress::new(items.len(), live, options.quiet);
-    let pace = Pace {
-        jobs: options.jobs.unwrap_or(workshop.ambient.processors * 2),
-        matrix: options.matrix(),
-    };
+    let pace = Pace::new(workshop.ambient.processors, options.jobs, options.matrix());
     let report = tokio::select! {
         report = run(&workshop, items, pace, &progress) => report,
         () = interrupted() => {

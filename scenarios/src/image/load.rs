@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bollard::Docker;
-use bollard::query_parameters::ImportImageOptionsBuilder;
+use bollard::query_parameters::{ImportImageOptionsBuilder, TagImageOptionsBuilder};
 use futures_util::StreamExt as _;
 use tokio::sync::Mutex;
 
@@ -53,8 +53,10 @@ pub struct Images {
 struct Loaded {
     /// Whether the engine has the layer.
     layer: bool,
-    /// Ids with the tag they were loaded under.
+    /// Ids with the tags they have.
     images: HashSet<(String, String)>,
+    /// Ids.
+    ids: HashSet<String>,
 }
 
 impl Images {
@@ -76,6 +78,12 @@ impl Images {
         if state.images.contains(&(id.clone(), image.tag())) {
             return Ok(id);
         }
+        // Most images differ in their names only, and a name costs the engine far less than an archive: no process of its own.
+        if state.ids.contains(&id) {
+            self.tag(image, &id).await?;
+            state.images.insert((id.clone(), image.tag()));
+            return Ok(id);
+        }
         let mut loaded = Ok(());
         if state.layer {
             loaded = self.load(image, false).await;
@@ -92,6 +100,7 @@ impl Images {
         }
         state.layer = true;
         state.images.insert((id.clone(), image.tag()));
+        state.ids.insert(id.clone());
         Ok(id)
     }
 
@@ -102,6 +111,17 @@ impl Images {
 
     async fn has(&self, id: &str) -> bool {
         self.docker.inspect_image(id).await.is_ok()
+    }
+
+    async fn tag(&self, image: &JobImage, id: &str) -> Result<(), ImageError> {
+        let tag = image.tag();
+        let (name, version) = tag.rsplit_once(':').unwrap_or((&tag, ""));
+        let options = TagImageOptionsBuilder::default().repo(name).tag(version).build();
+        let tagged = self.docker.tag_image(id, Some(options)).await;
+        tagged.map_err(|source| ImageError::Load {
+            name: image.name.clone(),
+            source,
+        })
     }
 
     async fn load(&self, image: &JobImage, with_layer: bool) -> Result<(), ImageError> {

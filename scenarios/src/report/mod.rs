@@ -147,6 +147,9 @@ pub struct RunReport {
     pub findings: Vec<Finding>,
     /// Wall-clock seconds.
     pub seconds: f64,
+    /// How many containers were started.
+    #[serde(default)]
+    pub containers: usize,
 }
 
 impl RunReport {

@@ -50,6 +50,7 @@ fn run(matrix: bool) -> RunReport {
         ],
         findings: Vec::new(),
         seconds: 12.3,
+        containers: 9,
     }
 }
 
