@@ -144,7 +144,11 @@ async fn on_stage(
         .map(|case| {
             let (stage, standing) = (&stage, &standing);
             async move {
-                let _place = places.acquire().await;
+                // Whoever has a stage of its own has waited for that, and must not wait again behind all the others.
+                let _place = match case.exclusive {
+                    true => None,
+                    false => places.acquire().await.ok(),
+                };
                 let mut played = play(stage, case, defence).await;
                 let doubt = played.findings.iter().any(|finding| finding.oracle == "lab");
                 if stage.engine_died(doubt).await {

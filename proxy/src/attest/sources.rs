@@ -18,6 +18,9 @@ use crate::firewall::{Owner, Sources, filter_sources};
 
 /// The filter is written again this often, whoever changed it: it lapses when the proxy is gone for longer.
 const EVERY: Duration = Duration::from_secs(5);
+/// Changes come in bursts: a container that starts is told of by several events, and others start beside it. What a caller needs at once does
+/// not wait for this, and an address that changes hands is free again before its new owner has sent anything.
+const BURST: Duration = Duration::from_millis(25);
 /// What is in the filter lapses after 15 s (`firewall::sources`); it is believed for less.
 const BELIEVED: Duration = Duration::from_secs(12);
 /// A filter of the same content is not written again before that.
@@ -48,7 +51,7 @@ impl Guard {
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = kept.registry.changed().notified() => {}
+                    () = kept.registry.changed().notified() => tokio::time::sleep(BURST).await,
                     () = tokio::time::sleep(EVERY) => {}
                 }
                 kept.write().await;

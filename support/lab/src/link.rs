@@ -1,9 +1,7 @@
 //! Network interfaces of an instance: which is which, and which one leads to a container.
 
 use std::{
-    fs::File,
-    io,
-    os::fd::OwnedFd,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +10,7 @@ use thiserror::Error;
 
 use crate::{
     Capture, CaptureError, Instance, Place, ambient, capture,
-    namespace::{NamespaceError, inside_network},
+    namespace::NamespaceError,
 };
 
 /// Why interfaces could not be listed.
@@ -65,9 +63,21 @@ impl Instance {
     /// # Errors
     /// When the process is gone.
     pub fn interfaces_of(&self, process: u32) -> Result<Vec<u32>, LinkError> {
-        let namespace = self.network_of(process)?;
-        let links = inside_network(&namespace, list)??;
-        Ok(links.into_iter().filter_map(|link| link.peer).collect())
+        // The container's own /sys shows its network namespace, and reading it takes no process: a run asks this for each of its containers.
+        let root = PathBuf::from(format!("/proc/{}/root/proc/{process}/root", self.first_process()));
+        let gone = |source| LinkError::NoProcess { process, source };
+        let mut ends = Vec::new();
+        for interface in fs::read_dir(root.join("sys/class/net")).map_err(gone)? {
+            let path = interface.map_err(gone)?.path();
+            let (own, other) = (index(&path.join("ifindex")), index(&path.join("iflink")));
+            // An interface that ends nowhere else names itself.
+            if let (Ok(own), Ok(other)) = (own, other)
+                && own != other
+            {
+                ends.push(other);
+            }
+        }
+        Ok(ends)
     }
 
     /// Begins to capture every frame on every interface of the host.
@@ -83,15 +93,11 @@ impl Instance {
                 .map_err(CaptureError::Socket)?,
         )
     }
+}
 
-    /// The network namespace of a process that the engine numbers `process`, through the instance's own view of processes.
-    fn network_of(&self, process: u32) -> Result<OwnedFd, LinkError> {
-        let root = PathBuf::from(format!("/proc/{}/root", self.first_process()));
-        let path = root.join(format!("proc/{process}/ns/net"));
-        File::open(path)
-            .map(OwnedFd::from)
-            .map_err(|source| LinkError::NoProcess { process, source })
-    }
+/// The number in one of sysfs's files.
+fn index(file: &Path) -> io::Result<u32> {
+    fs::read_to_string(file)?.trim().parse().map_err(io::Error::other)
 }
 
 /// Interfaces in the network namespace of the calling thread.
