@@ -17,5 +17,6 @@ pub mod report;
 pub mod run;
 pub mod runner;
 pub mod select;
+mod sharing;
 pub mod stage;
 pub mod verdict;

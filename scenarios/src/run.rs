@@ -13,6 +13,7 @@ use crate::oracle::ledger::{Allowed, Sources, strays};
 use crate::play::{Played, Watched, play};
 use crate::report::progress::Progress;
 use crate::report::{Finding, RunReport, ScenarioReport};
+use crate::sharing::{Party, Turns, parties};
 use crate::stage::{Stage, Standing, Workshop};
 use crate::verdict::Verdict;
 
@@ -51,8 +52,8 @@ pub async fn run(workshop: &Workshop, items: &[Item<'_>], pace: Pace, progress: 
     let begun = Instant::now();
     let started = workshop.ambient.now().to_string();
     let places = Semaphore::new(pace.jobs.max(1));
-    let outcomes: Vec<Outcome> = futures_util::stream::iter(stages_of(items))
-        .map(|(standing, cases)| on_stage(workshop, standing, cases, &places, progress))
+    let outcomes: Vec<Outcome> = futures_util::stream::iter(parties(items))
+        .map(|party| on_stages(workshop, party, &places, progress))
         .buffer_unordered(STAGES_AT_ONCE)
         .collect()
         .await;
@@ -95,31 +96,30 @@ struct Outcome {
     containers: usize,
 }
 
-/// Which cases share a stage: all that stand against the same thing on the same kind of instance and disturb nobody. Exclusive ones come last, so that
-/// the long shared stages begin at once.
-fn stages_of<'a>(items: &[Item<'a>]) -> Vec<(Standing, Vec<&'a Case>)> {
-    let mut shared: BTreeMap<(Standing, bool), Vec<&Case>> = BTreeMap::new();
-    let mut exclusive = Vec::new();
-    for (case, standing) in items {
-        if case.exclusive {
-            exclusive.push((standing.clone(), vec![*case]));
-        } else {
-            let kind = (standing.clone(), case.default_bridge_ipv6);
-            shared.entry(kind).or_default().push(*case);
-        }
+/// Plays a party to its end. Where scenarios take turns, one that did not end well may have left the instance in any state: the next ones get another.
+async fn on_stages(workshop: &Workshop, party: Party<'_>, places: &Semaphore, progress: &Progress) -> Outcome {
+    let mut total = Outcome::default();
+    let mut rest = party.cases.as_slice();
+    while !rest.is_empty() {
+        let outcome = on_stage(workshop, &party, rest, places, progress).await;
+        rest = rest.get(outcome.scenarios.len().max(1)..).unwrap_or_default();
+        total.scenarios.extend(outcome.scenarios);
+        total.unattributed.extend(outcome.unattributed);
+        total.containers += outcome.containers;
     }
-    let shared = shared.into_iter().map(|((standing, _), cases)| (standing, cases));
-    shared.chain(exclusive).collect()
+    total
 }
 
+/// Plays cases of a party, from the first on, as many as one instance can take. The outcome has a report for each that was played.
 async fn on_stage(
     workshop: &Workshop,
-    standing: Standing,
-    cases: Vec<&Case>,
+    party: &Party<'_>,
+    cases: &[&Case],
     places: &Semaphore,
     progress: &Progress,
 ) -> Outcome {
-    let built = Stage::build(workshop, standing.clone(), &cases).await;
+    let standing = &party.standing;
+    let built = Stage::build(workshop, standing.clone(), cases).await;
     let stage = match built {
         Ok(stage) => stage,
         Err(error) => {
@@ -130,7 +130,7 @@ async fn on_stage(
             };
             let void: Vec<_> = cases
                 .iter()
-                .map(|case| report_of(case, &standing, &Played::default(), vec![finding.clone()]))
+                .map(|case| report_of(case, standing, &Played::default(), vec![finding.clone()]))
                 .collect();
             void.iter().for_each(|report| progress.finished(report));
             return Outcome {
@@ -140,35 +140,42 @@ async fn on_stage(
         }
     };
     let defence = standing.judged_as();
-    let played: Vec<(&Case, Played)> = futures_util::stream::iter(&cases)
-        .map(|case| {
-            let (stage, standing) = (&stage, &standing);
-            async move {
-                // Whoever has a stage of its own has waited for that, and must not wait again behind all the others.
-                let _place = match case.exclusive {
-                    true => None,
-                    false => places.acquire().await.ok(),
-                };
-                let mut played = play(stage, case, defence).await;
-                let doubt = played.findings.iter().any(|finding| finding.oracle == "lab");
-                if stage.engine_died(doubt).await {
-                    played.findings.push(Finding {
-                        oracle: "lab".to_owned(),
-                        verdict: Verdict::Void,
-                        what: "the engine died in mid-run".to_owned(),
-                    });
+    let perform = async |case: &&'_ Case| {
+        let mut played = play(&stage, case, defence).await;
+        let doubt = played.findings.iter().any(|finding| finding.oracle == "lab");
+        if stage.engine_died(doubt).await {
+            played.findings.push(Finding {
+                oracle: "lab".to_owned(),
+                verdict: Verdict::Void,
+                what: "the engine died in mid-run".to_owned(),
+            });
+        }
+        progress.finished(&report_of(case, standing, &played, Vec::new()));
+        played
+    };
+    let mut played: Vec<(&Case, Played)> = Vec::new();
+    match party.turns {
+        Turns::Together => {
+            let each = futures_util::stream::iter(cases).map(|case| async {
+                let _place = places.acquire().await;
+                (*case, perform(case).await)
+            });
+            played = each.buffer_unordered(cases.len().max(1)).collect().await;
+        }
+        // They wait for each other, and not behind all those who share.
+        Turns::OneByOne => {
+            for case in cases {
+                played.push((case, perform(case).await));
+                if played.iter().any(|(_, played)| !played.findings.is_empty()) {
+                    break;
                 }
-                progress.finished(&report_of(case, standing, &played, Vec::new()));
-                (*case, played)
             }
-        })
-        .buffer_unordered(cases.len().max(1))
-        .collect()
-        .await;
-    let (mut late, unattributed) = ask_oracles(&stage, &standing, &played).await;
+        }
+    }
+    let (mut late, unattributed) = ask_oracles(&stage, standing, &played).await;
     let scenarios: Vec<_> = played
         .iter()
-        .map(|(case, played)| report_of(case, &standing, played, late.remove(&case.id).unwrap_or_default()))
+        .map(|(case, played)| report_of(case, standing, played, late.remove(&case.id).unwrap_or_default()))
         .collect();
     if scenarios
         .iter()

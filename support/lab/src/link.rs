@@ -8,10 +8,7 @@ use std::{
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{
-    Capture, CaptureError, Instance, Place, ambient, capture,
-    namespace::NamespaceError,
-};
+use crate::{Capture, CaptureError, Instance, Place, ambient, capture, namespace::NamespaceError};
 
 /// Why interfaces could not be listed.
 #[derive(Debug, Error)]
