@@ -2,11 +2,12 @@
 //! Knows the table, not what the keys mean.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::Fault;
+use super::fault::{Fault, Span};
 use super::shape::{CASE, DEFENCES, Kind, Shape};
 use crate::verdict::Verdict;
 
@@ -25,7 +26,7 @@ pub(super) struct Document {
     pub(super) table: toml::Table,
     /// Every text value.
     pub(super) texts: Vec<Text>,
-    lines: BTreeMap<String, usize>,
+    places: BTreeMap<String, Span>,
     /// Fields that were repaired: what is found there later follows from the first fault.
     repaired: Vec<String>,
     faults: Vec<Fault>,
@@ -40,26 +41,27 @@ impl Document {
                 file: file.to_owned(),
                 table: toml::Table::new(),
                 texts: Vec::new(),
-                lines: BTreeMap::new(),
+                places: BTreeMap::new(),
                 repaired: Vec::new(),
                 faults: Vec::new(),
             },
         };
         for error in &errors {
-            let line = reader.line_at(error.span().map_or(0, |span| span.start));
+            let place = reader.place(error.span().unwrap_or_default());
             let what = error.message().lines().collect::<Vec<_>>().join(", ");
-            reader.document.push(line, "", what, "write valid TOML".to_owned());
+            reader.document.push(place, "", what, "write valid TOML".to_owned());
         }
         if errors.is_empty() {
-            reader.document.lines.insert(String::new(), 1);
-            reader.document.table = reader.shaped("", 1, root.get_ref(), &CASE);
+            let whole = Span::line(1);
+            reader.document.places.insert(String::new(), whole);
+            reader.document.table = reader.shaped("", whole, root.get_ref(), &CASE);
         }
         reader.document
     }
 
     /// Whether the text was TOML at all, so that checks of its meaning make sense.
     pub(super) fn is_readable(&self) -> bool {
-        !self.lines.is_empty()
+        !self.places.is_empty()
     }
 
     /// Adds a fault at the field, or at the nearest table around it. A fault that follows from a repair is not added.
@@ -70,7 +72,7 @@ impl Document {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         if !self.repaired.iter().any(within) {
-            self.push(self.line_of(field), field, what, remedy.into());
+            self.push(self.place_of(field), field, what, remedy.into());
         }
     }
 
@@ -78,26 +80,27 @@ impl Document {
         self.faults
     }
 
-    fn line_of(&self, field: &str) -> usize {
+    fn place_of(&self, field: &str) -> Span {
         let mut field = field;
         loop {
-            if let Some(line) = self.lines.get(field) {
-                return *line;
+            if let Some(place) = self.places.get(field) {
+                return *place;
             }
             let Some(cut) = field.rfind(['.', '[']) else {
-                return self.lines.get("").copied().unwrap_or(0);
+                return self.places.get("").copied().unwrap_or_default();
             };
             field = field.split_at(cut).0;
         }
     }
 
-    fn push(&mut self, line: usize, field: &str, what: String, remedy: String) {
+    fn push(&mut self, place: Span, field: &str, what: String, remedy: String) {
         self.faults.push(Fault {
             file: self.file.clone(),
-            line,
+            line: place.line,
             field: field.to_owned(),
             what,
             remedy,
+            span: (place.start < place.end).then_some((place.start, place.end)),
         });
     }
 }
@@ -108,27 +111,46 @@ struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    fn line_at(&self, offset: usize) -> usize {
-        self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    fn place(&self, span: Range<usize>) -> Span {
+        let before = self.text.bytes().take(span.start);
+        // An error between two letters is shown on what follows in its line.
+        let rest = self.text.get(span.start..).and_then(|rest| rest.lines().next());
+        let end = if span.is_empty() {
+            span.start + rest.map_or(0, str::len)
+        } else {
+            span.end
+        };
+        Span {
+            line: before.filter(|byte| *byte == b'\n').count() + 1,
+            start: span.start,
+            end,
+        }
     }
 
-    fn shaped(&mut self, path: &str, line: usize, table: &DeTable<'_>, shape: &Shape) -> toml::Table {
+    /// A key with its value, where both are on one line; the key where they are not.
+    fn place_of(&self, key: Range<usize>, value: Range<usize>) -> Span {
+        let whole = key.start..value.end;
+        let is_one_line = self.text.get(whole.clone()).is_some_and(|text| !text.contains('\n'));
+        self.place(if is_one_line { whole } else { key })
+    }
+
+    fn shaped(&mut self, path: &str, place: Span, table: &DeTable<'_>, shape: &Shape) -> toml::Table {
         let mut fitting = toml::Table::new();
         for (key, value) in table {
             let name: &str = key.get_ref();
-            let line = self.line_at(key.span().start);
+            let at = self.place_of(key.span(), value.span());
             let field = join(path, name);
-            self.document.lines.insert(field.clone(), line);
+            self.document.places.insert(field.clone(), at);
             match shape.keys.iter().find(|known| known.name == name) {
                 Some(known) => {
-                    if let Some(value) = self.value(&field, line, value, &known.kind) {
+                    if let Some(value) = self.value(&field, at, value, &known.kind) {
                         fitting.insert(name.to_owned(), value);
                     }
                 }
                 None => {
                     let names: Vec<&str> = shape.keys.iter().map(|known| known.name).collect();
                     self.document
-                        .push(line, &field, "unknown key".to_owned(), suggestion(name, &names));
+                        .push(at, &field, "unknown key".to_owned(), suggestion(name, &names));
                 }
             }
         }
@@ -136,7 +158,7 @@ impl Reader<'_> {
             let field = join(path, key.name);
             if !table.contains_key(key.name) {
                 self.document
-                    .push(line, &field, "missing".to_owned(), format!("add it: {}", key.doc));
+                    .push(place, &field, "missing".to_owned(), format!("add it: {}", key.doc));
                 self.excuse(&field);
             }
             if !fitting.contains_key(key.name) {
@@ -147,7 +169,7 @@ impl Reader<'_> {
             let names: Vec<&str> = shape.keys.iter().map(|known| known.name).collect();
             let what = format!("{} effects in one table", fitting.len());
             self.document
-                .push(line, path, what, format!("write exactly one of {}", names.join(", ")));
+                .push(place, path, what, format!("write exactly one of {}", names.join(", ")));
             self.excuse(path);
         }
         fitting
@@ -159,13 +181,13 @@ impl Reader<'_> {
         self.document.repaired.push(repaired.to_owned());
     }
 
-    fn wrong(&mut self, field: &str, line: usize, what: String, remedy: String) -> Option<toml::Value> {
-        self.document.push(line, field, what, remedy);
+    fn wrong(&mut self, field: &str, place: Span, what: String, remedy: String) -> Option<toml::Value> {
+        self.document.push(place, field, what, remedy);
         self.excuse(field);
         None
     }
 
-    fn value(&mut self, field: &str, line: usize, value: &Spanned<DeValue<'_>>, kind: &Kind) -> Option<toml::Value> {
+    fn value(&mut self, field: &str, place: Span, value: &Spanned<DeValue<'_>>, kind: &Kind) -> Option<toml::Value> {
         match (kind, value.get_ref()) {
             (Kind::Text, DeValue::String(text)) => {
                 self.document.texts.push(Text {
@@ -180,7 +202,7 @@ impl Reader<'_> {
                     Ok(count) if (*least..=*most).contains(&count) => Some(toml::Value::Integer(count)),
                     _ => {
                         let remedy = format!("write a number from {least} to {most}");
-                        self.wrong(field, line, format!("`{}` is out of range", digits.as_str()), remedy)
+                        self.wrong(field, place, format!("`{}` is out of range", digits.as_str()), remedy)
                     }
                 }
             }
@@ -188,7 +210,7 @@ impl Reader<'_> {
                 if words.contains(&word.as_ref()) {
                     Some(toml::Value::String(word.to_string()))
                 } else {
-                    self.wrong(field, line, format!("unknown word `{word}`"), suggestion(word, words))
+                    self.wrong(field, place, format!("unknown word `{word}`"), suggestion(word, words))
                 }
             }
             (Kind::Verdict, DeValue::String(word)) => match word.parse::<Verdict>() {
@@ -196,7 +218,7 @@ impl Reader<'_> {
                 Err(error) => {
                     let told = error.to_string();
                     let (what, remedy) = told.split_once(": ").unwrap_or((told.as_str(), "write a verdict"));
-                    self.wrong(field, line, what.to_owned(), remedy.to_owned())
+                    self.wrong(field, place, what.to_owned(), remedy.to_owned())
                 }
             },
             (Kind::List(item), DeValue::Array(items)) => {
@@ -206,7 +228,7 @@ impl Reader<'_> {
                 Some(toml::Value::Array(self.items(field, items.iter(), &Kind::Text)))
             }
             (Kind::Table(shape), DeValue::Table(table)) => {
-                Some(toml::Value::Table(self.shaped(field, line, table, shape)))
+                Some(toml::Value::Table(self.shaped(field, place, table, shape)))
             }
             (Kind::Named(item), DeValue::Table(table)) => Some(self.named(field, table, item, |_| None)),
             (Kind::PerDefence(item), DeValue::Table(table)) => Some(self.named(field, table, item, |name| {
@@ -214,7 +236,7 @@ impl Reader<'_> {
             })),
             (kind, other) => {
                 let what = format!("{} where {} belongs", described(other), kind.described());
-                self.wrong(field, line, what, format!("write {}", kind.described()))
+                self.wrong(field, place, what, format!("write {}", kind.described()))
             }
         }
     }
@@ -228,10 +250,10 @@ impl Reader<'_> {
         let mut fitting = Vec::new();
         for (index, item) in items.enumerate() {
             let field = format!("{field}[{index}]");
-            let line = self.line_at(item.span().start);
-            self.document.lines.insert(field.clone(), line);
+            let place = self.place(item.span());
+            self.document.places.insert(field.clone(), place);
             // Something stands in for a broken item, so that the index of the next one stays right.
-            fitting.push(self.value(&field, line, item, kind).unwrap_or_else(|| neutral(kind)));
+            fitting.push(self.value(&field, place, item, kind).unwrap_or_else(|| neutral(kind)));
         }
         fitting
     }
@@ -247,11 +269,11 @@ impl Reader<'_> {
         for (key, value) in table {
             let name: &str = key.get_ref();
             let field = join(field, name);
-            let line = self.line_at(key.span().start);
-            self.document.lines.insert(field.clone(), line);
+            let place = self.place_of(key.span(), value.span());
+            self.document.places.insert(field.clone(), place);
             if let Some(remedy) = refuse(name) {
-                self.document.push(line, &field, "unknown key".to_owned(), remedy);
-            } else if let Some(value) = self.value(&field, line, value, kind) {
+                self.document.push(place, &field, "unknown key".to_owned(), remedy);
+            } else if let Some(value) = self.value(&field, place, value, kind) {
                 fitting.insert(name.to_owned(), value);
             }
         }

@@ -1,5 +1,6 @@
 //! What is wrong with a case file, told so that its author can repair it: file, line, field, remedy.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// One thing that is wrong.
@@ -15,6 +16,26 @@ pub struct Fault {
     pub what: String,
     /// What to do about it.
     pub remedy: String,
+    /// The first byte and the one after the last, where the fault is at one place of the text.
+    pub span: Option<(usize, usize)>,
+}
+
+/// A stretch of a file's text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Counted from one.
+    pub(super) line: usize,
+    /// First byte.
+    pub(super) start: usize,
+    /// The byte after the last; the first one where only the line is known.
+    pub(super) end: usize,
+}
+
+impl Span {
+    /// A line without a place in it.
+    pub(super) const fn line(line: usize) -> Self {
+        Self { line, start: 0, end: 0 }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -30,10 +51,15 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Everything that is wrong, by file and line.
+/// Everything that is wrong, by file and line. As text a line for each fault, for programs; [`Faults::drawn`] is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", lines(.0))]
-pub struct Faults(pub Vec<Fault>);
+#[error("{}", lines(.faults))]
+pub struct Faults {
+    /// What is wrong.
+    pub faults: Vec<Fault>,
+    /// The texts of the files they are in.
+    pub(super) sources: BTreeMap<String, String>,
+}
 
 fn lines(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")

@@ -14,6 +14,7 @@ use super::variant::spread;
 /// Reads `FAMILY/ID-name/case.toml` below `dir`, by id. Every fault of every file is reported.
 pub fn load(dir: &Path) -> Result<Vec<Case>, Faults> {
     let mut faults = Vec::new();
+    let mut sources = BTreeMap::new();
     let mut cases = Vec::new();
     let mut folders: BTreeMap<String, String> = BTreeMap::new();
     for family in folders_in(dir, &mut faults) {
@@ -32,12 +33,16 @@ pub fn load(dir: &Path) -> Result<Vec<Case>, Faults> {
                                 field: "id".to_owned(),
                                 what,
                                 remedy,
+                                span: None,
                             });
                         } else {
                             cases.push(case);
                         }
                     }
-                    Err(mut found) => faults.append(&mut found.0),
+                    Err(mut found) => {
+                        faults.append(&mut found.faults);
+                        sources.append(&mut found.sources);
+                    }
                 },
                 Err(error) => faults.push(unreadable(&path, &error)),
             }
@@ -48,12 +53,12 @@ pub fn load(dir: &Path) -> Result<Vec<Case>, Faults> {
         Ok(cases)
     } else {
         faults.sort();
-        Err(Faults(faults))
+        Err(Faults { faults, sources })
     }
 }
 
 /// Reads one case file's text; `file` is its name in faults.
-pub(super) fn read(file: &str, family: &str, folder: &str, text: &str) -> Result<Case, Faults> {
+pub(crate) fn read(file: &str, family: &str, folder: &str, text: &str) -> Result<Case, Faults> {
     let mut document = Document::read(file, text);
     let mut read = None;
     if document.is_readable() {
@@ -75,7 +80,8 @@ pub(super) fn read(file: &str, family: &str, folder: &str, text: &str) -> Result
         _ => {
             faults.sort();
             faults.dedup();
-            Err(Faults(faults))
+            let sources = BTreeMap::from([(file.to_owned(), text.to_owned())]);
+            Err(Faults { faults, sources })
         }
     }
 }
@@ -106,6 +112,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Fault {
         field: String::new(),
         what: format!("cannot be read: {error}"),
         remedy: "put the scenario into FAMILY/ID-name/case.toml and make it readable".to_owned(),
+        span: None,
     }
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::load::{load, read};
 use super::model::{Action, Case, Defence};
-use super::{Faults, SWITCHES, UNCAUGHT, schema, shape};
+use super::{SWITCHES, UNCAUGHT, schema, shape};
 
 const SMALLEST: &str = r#"
 id = "ROLE-99"
@@ -229,8 +229,9 @@ fn two_files_with_one_id_are_told_apart_and_unreadable_ones_named() {
         SMALLEST.replace("\"smallest\"", "\"other\""),
     )
     .unwrap();
-    let Faults(faults) = load(dir.path()).unwrap_err();
-    let told: Vec<_> = faults
+    let told: Vec<_> = load(dir.path())
+        .unwrap_err()
+        .faults
         .iter()
         .map(|fault| fault.to_string().replace(&dir.path().display().to_string(), "cases"))
         .collect();
