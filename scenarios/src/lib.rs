@@ -10,6 +10,7 @@ pub mod cli;
 pub mod compose;
 pub mod expand;
 pub mod image;
+pub mod kept;
 pub mod oracle;
 pub mod play;
 pub mod probe;

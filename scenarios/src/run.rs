@@ -166,7 +166,8 @@ async fn on_stage(
         Turns::OneByOne => {
             for case in cases {
                 played.push((case, perform(case).await));
-                if played.iter().any(|(_, played)| !played.findings.is_empty()) {
+                // Where containers are kept, the next one would not find the instance as it was.
+                if stage.keeps || played.iter().any(|(_, played)| !played.findings.is_empty()) {
                     break;
                 }
             }
@@ -184,7 +185,15 @@ async fn on_stage(
         tracing::info!(said = %stage.last_words(), "what the proxy said last");
     }
     let containers = stage.containers();
-    stage.strike().await;
+    match &workshop.kept {
+        Some(kept) => {
+            let left = played
+                .iter_mut()
+                .map(|(case, played)| (case.id.clone(), std::mem::take(&mut played.left)));
+            kept.take_in(stage, left.collect());
+        }
+        None => stage.strike().await,
+    }
     // What stands in for a defence is full of holes: only what its scenarios say of it counts.
     let unattributed = if matches!(standing, Standing::Defence(_)) {
         unattributed

@@ -31,7 +31,9 @@ Examples:
   scenarios run --matrix --report report   every defence, judged by what the cases say of it
   scenarios controls                       each scenario against the hole it exists for
   scenarios explain ROLE-02                what an attack is and what stops it
+  scenarios run ROLE-02 --keep             and leave instance and containers up to look at
   scenarios replay report ROLE-02          again, from a report: same seed, same order
+  scenarios shell -- get /latest/          one request from a job container behind the proxy
 
 Exit codes: 0 everything held, 1 something leaked, was unexpected or void, 2 usage or a broken file,
 3 this machine cannot run the lab, 4 nothing matched.";
@@ -61,6 +63,18 @@ pub(super) enum Command {
         report: PathBuf,
         /// Only these scenarios
         id: Vec<String>,
+    },
+    /// Make requests from a job container by hand: one after the `--`, or at a prompt (`help` lists them)
+    Shell {
+        /// What stands between the job and credentials
+        #[arg(long, value_name = "DEFENCE", value_parser = defence, default_value = "proxy")]
+        defence: Defence,
+        /// Seed of every marker and id
+        #[arg(long, default_value = "lab")]
+        seed: String,
+        /// What to do in the container, instead of asking at a prompt
+        #[arg(last = true, value_name = "PROBE-ARGS")]
+        words: Vec<String>,
     },
     /// Print the JSON schema of case files
     Schema,
@@ -101,6 +115,9 @@ pub(super) struct RunArguments {
     /// No progress on stderr
     #[arg(long)]
     pub(super) quiet: bool,
+    /// Leave instances and containers up until Enter or Ctrl-C, and say how to get in
+    #[arg(long)]
+    pub(super) keep: bool,
 }
 
 impl RunArguments {
@@ -115,6 +132,7 @@ impl RunArguments {
             report: None,
             seed,
             quiet: false,
+            keep: false,
         }
     }
 

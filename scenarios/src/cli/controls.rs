@@ -42,7 +42,10 @@ pub(super) async fn run(options: &RunArguments, cases: &[Case], ambient: Ambient
         complain("error: no scenario matches");
         return Exit::NothingMatched;
     }
-    let workshop = match open(ambient, &options.seed).await {
+    if let Err(exit) = super::may_keep(options, chosen.len()) {
+        return exit;
+    }
+    let workshop = match open(ambient, &options.seed, options.keep).await {
         Ok(workshop) => workshop,
         Err(exit) => return exit,
     };
@@ -68,9 +71,7 @@ pub(super) async fn run(options: &RunArguments, cases: &[Case], ambient: Ambient
         ));
         return Exit::Failed;
     }
-    if let Err(error) = workshop.lab.close().await {
-        complain(&format!("warning: {}", crate::play::with_causes(&error)));
-    }
+    super::close(workshop).await;
     if defects.is_empty() { Exit::Held } else { Exit::Failed }
 }
 

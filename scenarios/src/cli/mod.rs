@@ -3,7 +3,9 @@
 mod args;
 mod controls;
 mod doctor;
+mod input;
 mod replay;
+mod shell;
 mod show;
 
 use std::io::{IsTerminal, Write};
@@ -15,7 +17,8 @@ use lab::{Lab, LabOptions, RunId};
 
 use crate::ambient::Ambient;
 use crate::case::model::Case;
-use crate::case::{self};
+use crate::case::{self, Faults};
+use crate::kept::KEPT_AT_MOST;
 use crate::play::with_causes;
 use crate::report::RunReport;
 use crate::report::progress::Progress;
@@ -60,6 +63,15 @@ fn say(text: &str) {
 /// Prints what is wrong to stderr.
 fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Tells what is wrong with case files: drawn on a terminal, a line each where a program may read it.
+fn tell_faults(faults: &Faults, ambient: &Ambient) {
+    if std::io::stderr().is_terminal() {
+        complain(faults.drawn(!ambient.no_colour).trim_end());
+    } else {
+        complain(&faults.to_string());
+    }
 }
 
 /// Runs the command line.
@@ -107,10 +119,13 @@ async fn perform(arguments: Arguments, ambient: Ambient) -> Exit {
         say(&case::schema().to_string());
         return Exit::Held;
     }
+    if let Command::Shell { defence, seed, words } = &arguments.command {
+        return shell::run(*defence, seed, words, ambient).await;
+    }
     let cases = match case::load(&cases_at) {
         Ok(cases) => cases,
         Err(faults) => {
-            complain(&faults.to_string());
+            tell_faults(&faults, &ambient);
             return Exit::Usage;
         }
     };
@@ -120,7 +135,7 @@ async fn perform(arguments: Arguments, ambient: Ambient) -> Exit {
         Command::Replay { report, id } => replay::run(&report, &id, &cases, ambient).await,
         Command::List { filter, format } => show::list(&select(&cases, &filter), format),
         Command::Explain { id } => show::explain(&select(&cases, std::slice::from_ref(&id)), &id),
-        Command::Schema | Command::Doctor => Exit::Held,
+        Command::Schema | Command::Doctor | Command::Shell { .. } => Exit::Held,
     }
 }
 
@@ -174,7 +189,10 @@ async fn perform_items(
     } else {
         Colour::Plain
     };
-    let workshop = match open(ambient, &options.seed).await {
+    if let Err(exit) = may_keep(options, items.len()) {
+        return exit;
+    }
+    let workshop = match open(ambient, &options.seed, options.keep).await {
         Ok(workshop) => workshop,
         Err(exit) => return exit,
     };
@@ -199,14 +217,42 @@ async fn perform_items(
         ));
         return Exit::Failed;
     }
-    if let Err(error) = workshop.lab.close().await {
-        complain(&format!("warning: {}", with_causes(&error)));
-    }
+    close(workshop).await;
     if report.fails() { Exit::Failed } else { Exit::Held }
 }
 
+/// Whether so many scenarios may be kept at once.
+fn may_keep(options: &RunArguments, scenarios: usize) -> Result<(), Exit> {
+    if options.keep && scenarios > KEPT_AT_MOST {
+        complain(&format!(
+            "error: --keep would leave {scenarios} scenarios up: name the ones to look at, {KEPT_AT_MOST} at most"
+        ));
+        return Err(Exit::Usage);
+    }
+    Ok(())
+}
+
+/// Ends the lab: at once, or where something is kept when the person has seen enough.
+async fn close(mut workshop: Workshop) {
+    if let Some(kept) = workshop.kept.take() {
+        complain(&format!(
+            "\n{}everything ends with this process: press Enter or Ctrl-C",
+            kept.describe()
+        ));
+        let mut input = input::Lines::of_stdin();
+        tokio::select! {
+            _ = input.next() => {}
+            () = interrupted() => {}
+        }
+        kept.strike().await;
+    }
+    if let Err(error) = workshop.lab.close().await {
+        complain(&format!("warning: {}", with_causes(&error)));
+    }
+}
+
 /// Opens the lab where the machine can run it.
-async fn open(ambient: Ambient, seed: &str) -> Result<Workshop, Exit> {
+async fn open(ambient: Ambient, seed: &str, keep: bool) -> Result<Workshop, Exit> {
     let lacks = doctor::lacks(&ambient);
     if !lacks.is_empty() {
         complain(&format!("error: this machine cannot run the lab\n{lacks}"));
@@ -217,7 +263,7 @@ async fn open(ambient: Ambient, seed: &str) -> Result<Workshop, Exit> {
         Ok::<_, Box<dyn std::error::Error>>(Lab::open(LabOptions::new(run)).await?)
     };
     match opened.await {
-        Ok(lab) => Ok(Workshop::new(ambient, lab, seed.to_owned())),
+        Ok(lab) => Ok(Workshop::new(ambient, lab, seed.to_owned(), keep)),
         Err(error) => {
             complain(&format!(
                 "error: the lab cannot be opened: {}",
@@ -248,7 +294,7 @@ async fn interrupted() {
 /// # Errors
 /// Why the lab cannot be opened, as an exit.
 pub async fn workshop(ambient: Ambient, seed: &str) -> Result<Workshop, Exit> {
-    open(ambient, seed).await
+    open(ambient, seed, false).await
 }
 
 /// What the machine lacks to run the lab, as text; empty if nothing.

@@ -193,6 +193,14 @@ impl Actors {
         Some((actor.job.clone(), actor.member.kind.as_str().to_owned()))
     }
 
+    /// What every container is called in steps and on the engine.
+    pub(crate) fn names(&self) -> Vec<(String, String)> {
+        self.places
+            .iter()
+            .map(|(place, actor)| (place.clone(), actor.member.name.clone()))
+            .collect()
+    }
+
     /// The value of `job.kind.fact`.
     pub(super) fn known(&self, name: &str) -> Option<String> {
         self.facts.get(name).cloned()
@@ -207,8 +215,8 @@ impl Actors {
             .collect()
     }
 
-    /// Runs ip(8) in a container, as root there, with the capabilities it was given.
-    pub(super) async fn run_ip(&self, docker: &Docker, place: &str, args: &[String]) -> Result<(), PlayError> {
+    /// Runs ip(8) in a container, as root there, with the capabilities it was given, and gives what it said.
+    pub(super) async fn run_ip(&self, docker: &Docker, place: &str, args: &[String]) -> Result<String, PlayError> {
         let member = self.member(place).ok_or_else(|| missing(place))?;
         let what = || format!("ip {} in {place}", args.join(" "));
         let command = std::iter::once("/sbin/ip".to_owned())
@@ -238,12 +246,13 @@ impl Actors {
             .inspect_exec(&exec.id)
             .await
             .map_err(|error| PlayError::lab(what(), &error))?;
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
         if ended.exit_code == Some(0) {
-            return Ok(());
+            return Ok(said);
         }
         Err(PlayError::Lab {
             what: what(),
-            why: String::from_utf8_lossy(&said).trim().to_owned(),
+            why: said,
         })
     }
 

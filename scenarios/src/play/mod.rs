@@ -10,6 +10,7 @@ mod lines;
 mod request;
 mod rush;
 mod scene;
+mod session;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +24,10 @@ use crate::report::{Attempt, Finding};
 use crate::stage::Stage;
 use crate::verdict::Verdict;
 
+pub(crate) use actors::Actors;
 pub use actors::Watched;
 pub(crate) use scene::literal_image;
+pub(crate) use session::{Session, Told, Turn};
 
 /// What acting a case out brought.
 #[derive(Debug, Default)]
@@ -39,6 +42,8 @@ pub struct Played {
     pub leaked: BTreeSet<String>,
     /// Bodies of refusals, by status.
     pub denials: BTreeMap<u16, BTreeSet<Vec<u8>>>,
+    /// The containers as the last step left them, where the stage keeps them.
+    pub(crate) left: Actors,
     /// Seconds it took.
     pub seconds: f64,
 }
@@ -93,7 +98,7 @@ pub(crate) struct Play<'a> {
     pub(crate) case: &'a Case,
     pub(crate) cast: Cast,
     pub(crate) defence: Defence,
-    pub(crate) actors: actors::Actors,
+    pub(crate) actors: Actors,
     pub(crate) saved: BTreeMap<String, String>,
     pub(crate) expiry: BTreeMap<String, jiff::Timestamp>,
     /// How opening each named connection went.
@@ -102,21 +107,10 @@ pub(crate) struct Play<'a> {
     pub(crate) played: Played,
 }
 
-/// Plays a case. Whatever happens, its containers, networks and faults are gone afterwards.
+/// Plays a case. Whatever happens, its faults are lifted afterwards, and its containers and networks are gone unless the stage keeps them.
 pub async fn play(stage: &Stage, case: &Case, defence: Defence) -> Played {
     let begun = Instant::now();
-    let mut play = Play {
-        stage,
-        case,
-        cast: Cast::new(case),
-        defence,
-        actors: actors::Actors::default(),
-        saved: BTreeMap::new(),
-        expiry: BTreeMap::new(),
-        connections: BTreeMap::new(),
-        faults: Vec::new(),
-        played: Played::default(),
-    };
+    let mut play = Play::new(stage, case, defence);
     if let Err(error) = play.act().await {
         let oracle = if matches!(error, PlayError::Control { .. }) {
             "control"
@@ -132,6 +126,24 @@ pub async fn play(stage: &Stage, case: &Case, defence: Defence) -> Played {
     play.clean_up().await;
     play.played.seconds = begun.elapsed().as_secs_f64();
     play.played
+}
+
+impl<'a> Play<'a> {
+    /// Before anything of it is there.
+    fn new(stage: &'a Stage, case: &'a Case, defence: Defence) -> Self {
+        Self {
+            stage,
+            case,
+            cast: Cast::new(case),
+            defence,
+            actors: Actors::default(),
+            saved: BTreeMap::new(),
+            expiry: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            faults: Vec::new(),
+            played: Played::default(),
+        }
+    }
 }
 
 impl Play<'_> {
@@ -167,6 +179,10 @@ impl Play<'_> {
             }
         }
         self.played.watched.extend(self.actors.watched());
+        if self.stage.keeps {
+            self.played.left = std::mem::take(&mut self.actors);
+            return;
+        }
         if let Err(error) = self.actors.clean_up(&self.stage.docker).await {
             self.played.findings.push(Finding {
                 oracle: "lab".to_owned(),

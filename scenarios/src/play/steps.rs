@@ -61,7 +61,7 @@ impl Play<'_> {
         self.record(attempt, &got.exchanges, &view);
     }
 
-    async fn act_out(&mut self, step: &Step, each: Option<&str>) -> Result<Got, PlayError> {
+    pub(super) async fn act_out(&mut self, step: &Step, each: Option<&str>) -> Result<Got, PlayError> {
         match step.action {
             Action::Imds => self.imds(step, each).await,
             Action::Get => self.get(step, each).await,

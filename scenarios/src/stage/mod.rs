@@ -2,6 +2,7 @@
 
 mod census;
 pub mod control;
+mod entrance;
 mod guard;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,12 +19,14 @@ use crate::ambient::Ambient;
 use crate::case::model::{Case, Defence};
 use crate::compose::{self, InstanceSettings};
 use crate::image::{Base, Images};
+use crate::kept::Kept;
 use crate::oracle::canary::Canaries;
 use crate::play::{PlayError, literal_image, with_causes};
 use crate::probe::protocol::READ_MS;
 use crate::report::redact::Redactor;
 use census::Census;
 use control::Control;
+pub use entrance::Entrance;
 use guard::{Guard, Rules};
 
 /// Where the fake STS listens: beside the endpoint, at the far end of the same route.
@@ -129,16 +132,19 @@ pub struct Workshop {
     pub seed: String,
     /// The job image's layer, gathered once.
     base: OnceCell<Base>,
+    /// Takes the stages in when they have been played on, where they shall stay up.
+    pub kept: Option<Kept>,
 }
 
 impl Workshop {
-    /// With nothing built yet.
-    pub fn new(ambient: Ambient, lab: Lab, seed: String) -> Self {
+    /// With nothing built yet; `keep` is whether stages and containers stay up after they have been played on.
+    pub fn new(ambient: Ambient, lab: Lab, seed: String, keep: bool) -> Self {
         Self {
             ambient,
             lab,
             seed,
             base: OnceCell::new(),
+            kept: keep.then(Kept::default),
         }
     }
 }
@@ -157,6 +163,8 @@ pub struct Stage {
     pub canaries: Arc<Canaries>,
     /// Takes them out of what people see.
     pub redactor: Arc<Redactor>,
+    /// Containers and networks stay when a case has been played.
+    pub keeps: bool,
     instance: Instance,
     imds: Control,
     sts: Control,
@@ -269,6 +277,7 @@ impl Stage {
             images: Images::new(instance.docker(), base.clone()),
             canaries: Arc::new(Canaries::new(&markers)),
             redactor: Arc::new(Redactor::new(&markers)),
+            keeps: workshop.kept.is_some(),
             instance,
             imds,
             sts,
