@@ -364,6 +364,8 @@ pub(super) fn places(job: &str, running: &RunningJob, aliases: &[String]) -> Vec
             let name = match member.kind {
                 Kind::Build | Kind::Predefined | Kind::Wait => member.kind.as_str(),
                 Kind::Service => services.next()?.as_str(),
+                // It has ended before anything else began.
+                Kind::CacheInit => return None,
             };
             Some((format!("{job}.{name}"), Arc::clone(member)))
         })

@@ -175,7 +175,8 @@ impl Play<'_> {
             .collect::<Result<_, _>>()?;
         let plan = runner::plan(&config, &payload, &circumstances)
             .map_err(|error| failed(&error))?
-            .with_raw_env(&raw_env);
+            .with_raw_env(&raw_env)
+            .without_volumes();
         let plan = match &job.shares {
             Some(place) => plan.sharing(&self.actors.member(place).ok_or_else(|| missing(place))?.id),
             None => plan,

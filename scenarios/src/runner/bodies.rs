@@ -33,6 +33,20 @@ fn is_user_defined(mode: &str) -> bool {
     !matches!(mode, "" | "default" | "bridge" | "host" | "none") && !mode.starts_with("container:")
 }
 
+fn image<'a>(around: &'a Circumstances, name: &str) -> Result<&'a ResolvedImage, PlanError> {
+    let found = around.images.get(name);
+    found.ok_or_else(|| PlanError::Image { image: name.to_owned() })
+}
+
+/// The image of predefined, wait and cache-init containers.
+pub(super) fn helper_image<'a>(
+    config: &RunnerConfig,
+    around: &'a Circumstances,
+) -> Result<&'a ResolvedImage, PlanError> {
+    let helper = &config.docker.helper_image;
+    image(around, if helper.is_empty() { HELPER_IMAGE } else { helper })
+}
+
 /// What the bodies of one job's containers depend on.
 pub(super) struct Planner<'a> {
     pub(super) config: &'a RunnerConfig,
@@ -42,6 +56,7 @@ pub(super) struct Planner<'a> {
     pub(super) temporary: &'a str,
     pub(super) mode: &'a str,
     pub(super) prefix: String,
+    pub(super) binds: &'a [String],
 }
 
 impl Planner<'_> {
@@ -50,10 +65,7 @@ impl Planner<'_> {
     }
 
     fn image(&self, name: &str) -> Result<&ResolvedImage, PlanError> {
-        self.around
-            .images
-            .get(name)
-            .ok_or_else(|| PlanError::Image { image: name.to_owned() })
+        image(self.around, name)
     }
 
     pub(super) fn services(&self, job: &Job) -> Result<Vec<ContainerRequest>, PlanError> {
@@ -113,8 +125,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn predefined(&self, hostname: &str) -> Result<ContainerRequest, PlanError> {
-        let helper = &self.docker().helper_image;
-        let image = self.image(if helper.is_empty() { HELPER_IMAGE } else { helper })?;
+        let image = helper_image(self.config, self.around)?;
         let host = HostConfig {
             pid_mode: None,
             ..self.job_host()
@@ -193,8 +204,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn wait(&self) -> Result<ContainerCreateBody, PlanError> {
-        let helper = &self.docker().helper_image;
-        let image = self.image(if helper.is_empty() { HELPER_IMAGE } else { helper })?;
+        let image = helper_image(self.config, self.around)?;
         Ok(ContainerCreateBody {
             image: Some(image.id.clone()),
             cmd: Some(["gitlab-runner-helper", "health-check"].map(str::to_owned).to_vec()),
@@ -220,7 +230,7 @@ impl Planner<'_> {
             extra_hosts: some(&docker.extra_hosts),
             dns: some(&docker.dns),
             dns_search: some(&docker.dns_search),
-            binds: some(&docker.volumes),
+            binds: some(self.binds),
             runtime: text(&docker.runtime),
             userns_mode: text(&docker.userns_mode),
             ..HostConfig::default()

@@ -3,7 +3,7 @@
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::models::NetworkDisconnectRequest;
-use bollard::query_parameters::RemoveContainerOptionsBuilder;
+use bollard::query_parameters::{RemoveContainerOptionsBuilder, RemoveVolumeOptions};
 use futures_util::future::join_all;
 
 /// What could not be removed.
@@ -14,8 +14,13 @@ pub struct CleanupError {
     pub left: Vec<String>,
 }
 
-/// Containers side by side, then the network with whatever somebody else put into it.
-pub(super) async fn clean(docker: &Docker, containers: &[&str], network: Option<&str>) -> Result<(), CleanupError> {
+/// Containers side by side, then volumes, then the network with whatever somebody else put into it.
+pub(super) async fn clean(
+    docker: &Docker,
+    containers: &[&str],
+    volumes: &[String],
+    network: Option<&str>,
+) -> Result<(), CleanupError> {
     let mut left = Vec::new();
     let removals = containers
         .iter()
@@ -23,6 +28,11 @@ pub(super) async fn clean(docker: &Docker, containers: &[&str], network: Option<
     for (id, removed) in join_all(removals).await {
         if let Err(error) = removed {
             left.push(format!("container {id}: {error}"));
+        }
+    }
+    for volume in volumes {
+        if let Err(error) = gone(docker.remove_volume(volume, None::<RemoveVolumeOptions>).await) {
+            left.push(format!("volume {volume}: {error}"));
         }
     }
     if let Some(network) = network

@@ -79,7 +79,7 @@ pub struct DockerConfig {
     pub services: Vec<RunnerService>,
     /// How long to wait for services in seconds; negative: not at all.
     pub wait_for_services_timeout: i64,
-    /// `HOST:CONTAINER[:ro]` binds. Cache volumes (a container path alone) are not made here.
+    /// `HOST:CONTAINER[:ro]` binds; a container path alone is a cache volume.
     pub volumes: Vec<String>,
     /// Containers whose volumes are mounted.
     pub volumes_from: Vec<String>,
@@ -105,7 +105,7 @@ pub struct DockerConfig {
     pub runtime: String,
     /// Link-layer address.
     pub mac_address: String,
-    /// Without effect here: no cache volumes are made.
+    /// No cache volumes; the builds directory's goes with the job.
     pub disable_cache: bool,
     /// Without effect here: the engine is the instance's own.
     pub tls_verify: bool,

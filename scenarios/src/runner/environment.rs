@@ -24,7 +24,7 @@ pub(super) fn project_dir(config: &RunnerConfig, job: &Job) -> String {
     format!("{}/{}", builds_dir(config), job.project_path)
 }
 
-fn builds_dir(config: &RunnerConfig) -> &str {
+pub(super) fn builds_dir(config: &RunnerConfig) -> &str {
     if config.builds_dir.is_empty() {
         "/builds"
     } else {

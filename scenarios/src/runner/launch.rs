@@ -47,6 +47,9 @@ pub enum Setting {
     Both,
 }
 
+/// How long a cache-init container may take.
+const CACHE_INIT_SECONDS: u64 = 30;
+
 /// Creates everything in the runner's order and begins the stages that the setting asks for.
 pub async fn launch(docker: &Docker, plan: &JobPlan, setting: Setting) -> Result<RunningJob, LaunchError> {
     let mut job = RunningJob::new(docker.clone());
@@ -65,6 +68,14 @@ async fn fill(docker: &Docker, plan: &JobPlan, setting: Setting, job: &mut Runni
         let created = docker.create_network(network.body.clone()).await;
         let created = created.map_err(|source| engine("create network", &network.name, source))?;
         job.network = Some((network.name.clone(), created.id));
+    }
+    for volume in &plan.volumes {
+        let created = docker.create_volume(volume.body.clone()).await;
+        created.map_err(|source| engine("create volume", &volume.name, source))?;
+        if volume.is_temporary {
+            job.volumes.push(volume.name.clone());
+        }
+        run_to_end(docker, &volume.init, CACHE_INIT_SECONDS).await?;
     }
     let mut services = Vec::new();
     for request in &plan.services {
@@ -96,7 +107,7 @@ async fn fill(docker: &Docker, plan: &JobPlan, setting: Setting, job: &mut Runni
             let started = docker.start_container(&id, None).await;
             started.map_err(|source| engine("start", &request.name, source))?;
         } else {
-            wait_for(docker, &request, plan.wait_seconds.unwrap_or_default()).await?;
+            run_to_end(docker, &request, plan.wait_seconds.unwrap_or_default()).await?;
         }
     }
     let predefined = (setting != Setting::BuildAlone).then(|| plan.predefined(&services));
@@ -107,7 +118,7 @@ async fn fill(docker: &Docker, plan: &JobPlan, setting: Setting, job: &mut Runni
         let begins = match request.kind {
             Kind::Build => setting != Setting::Created,
             Kind::Predefined => setting == Setting::Both,
-            Kind::Service | Kind::Wait => false,
+            Kind::Service | Kind::Wait | Kind::CacheInit => false,
         };
         if begins {
             member.begin().await?;
@@ -126,7 +137,15 @@ fn engine(action: &'static str, name: &str, source: Error) -> LaunchError {
 
 async fn create(docker: &Docker, request: &ContainerRequest) -> Result<String, LaunchError> {
     let options = CreateContainerOptionsBuilder::default().name(&request.name).build();
-    let created = docker.create_container(Some(options), request.body.clone()).await;
+    let mut created = docker
+        .create_container(Some(options.clone()), request.body.clone())
+        .await;
+    if let Err(Error::DockerResponseServerError { status_code: 409, .. }) = created {
+        // What a crashed runner left under this name goes first, as the runner itself does it before each creation.
+        let removed = remove_container(docker, &request.name).await;
+        removed.map_err(|source| engine("remove what is left of", &request.name, source))?;
+        created = docker.create_container(Some(options), request.body.clone()).await;
+    }
     let created = created.map_err(|source| engine("create", &request.name, source))?;
     Ok(created.id)
 }
@@ -138,8 +157,8 @@ fn first_address(inspect: &ContainerInspectResponse) -> Option<std::net::IpAddr>
         .find_map(|endpoint| endpoint.ip_address.as_deref()?.parse().ok())
 }
 
-/// Runs the wait container to its end or its time, and removes it. As with the runner, a service that does not answer fails nothing.
-async fn wait_for(docker: &Docker, request: &ContainerRequest, seconds: u64) -> Result<(), LaunchError> {
+/// Runs a wait or cache-init container to its end or its time, and removes it. As with the runner, a service that does not answer fails nothing.
+async fn run_to_end(docker: &Docker, request: &ContainerRequest, seconds: u64) -> Result<(), LaunchError> {
     let id = create(docker, request).await?;
     let started = docker.start_container(&id, None).await;
     if started.is_ok() {

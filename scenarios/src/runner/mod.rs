@@ -17,6 +17,7 @@ mod network;
 mod plan;
 mod requests;
 mod running;
+mod volumes;
 
 pub use cleanup::CleanupError;
 pub use config::{ConfigError, ConfigFault, DockerConfig, RunnerConfig, RunnerService};
@@ -25,7 +26,7 @@ pub use labels::PREFIX as LABEL_PREFIX;
 pub use launch::{LaunchError, Setting, launch};
 pub use network::{NetworkSpec, create_network, remove_network};
 pub use plan::{Circumstances, HELPER_IMAGE, JobPlan, Placement, PlanError, ResolvedImage, plan};
-pub use requests::{ContainerRequest, Kind, NetworkRequest, ServiceAddress};
+pub use requests::{ContainerRequest, Kind, NetworkRequest, ServiceAddress, VolumeRequest};
 pub use running::{Member, RunningError, RunningJob};
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use bollard::models::{ContainerCreateBody, NetworkCreateRequest};
 
-use super::bodies::Planner;
+use super::bodies::{Planner, helper_image};
 use super::config::RunnerConfig;
 use super::environment::{Surroundings, parse_lines, temporary, unexpanded};
 use super::expansion::{expand, expand_value};
@@ -14,7 +14,8 @@ use super::job::Job;
 use super::labels::Labels;
 use super::names::{rfc1123, short_token};
 use super::network::NetworkSpec;
-use super::requests::{ContainerRequest, Kind, NetworkRequest, ServiceAddress};
+use super::requests::{ContainerRequest, Kind, NetworkRequest, ServiceAddress, VolumeRequest};
+use super::volumes::Volumes;
 
 /// The helper image where the configuration names none.
 pub const HELPER_IMAGE: &str = "registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper:x86_64-v19.4.0";
@@ -80,6 +81,8 @@ pub enum PlanError {
 pub struct JobPlan {
     /// The network per build.
     pub network: Option<NetworkRequest>,
+    /// The cache volumes in order, each opened by a cache-init container.
+    pub volumes: Vec<VolumeRequest>,
     /// Services in order.
     pub services: Vec<ContainerRequest>,
     /// How long to wait for services in seconds; none: not at all.
@@ -89,7 +92,7 @@ pub struct JobPlan {
     predefined: ContainerRequest,
     build: ContainerRequest,
     wait: ContainerCreateBody,
-    labels: Labels,
+    pub(super) labels: Labels,
 }
 
 /// Plans a job.
@@ -129,6 +132,17 @@ pub fn plan(config: &RunnerConfig, job: &Job, around: &Circumstances) -> Result<
     };
     let network = (config.docker.network_mode.is_empty() && per_build)
         .then(|| network_request(config, &network_name, &labels, around.placement.network.as_ref()));
+    let prefix = format!("{base}-{}", around.unique);
+    let volumes = Volumes {
+        config,
+        job,
+        around,
+        labels: &labels,
+        all: &all,
+        prefix: &prefix,
+        helper: helper_image(config, around)?,
+    };
+    let (binds, volumes) = volumes.plan();
     let planner = Planner {
         config,
         around,
@@ -136,7 +150,8 @@ pub fn plan(config: &RunnerConfig, job: &Job, around: &Circumstances) -> Result<
         all: &all,
         temporary: &temporary,
         mode: &mode,
-        prefix: format!("{base}-{}", around.unique),
+        prefix,
+        binds: &binds,
     };
     let hostname = if config.docker.hostname.is_empty() {
         base
@@ -150,6 +165,7 @@ pub fn plan(config: &RunnerConfig, job: &Job, around: &Circumstances) -> Result<
     }
     Ok(JobPlan {
         network,
+        volumes,
         services: planner.services(job)?,
         wait_seconds: match config.docker.wait_for_services_timeout {
             // common.DefaultWaitForServicesTimeout
@@ -227,6 +243,25 @@ impl JobPlan {
             request.body.hostname = None;
             request.body.networking_config = None;
             request.body.host_config.get_or_insert_default().network_mode = Some(format!("container:{container}"));
+        }
+        self
+    }
+
+    /// The same plan without cache volumes, for scenarios in which no container reads or writes one: making and opening them takes longer than the rest.
+    #[must_use]
+    pub fn without_volumes(mut self) -> Self {
+        let made: Vec<String> = self
+            .volumes
+            .drain(..)
+            .map(|volume| format!("{}:", volume.name))
+            .collect();
+        let services = self.services.iter_mut();
+        for request in services.chain([&mut self.predefined, &mut self.build]) {
+            if let Some(host) = request.body.host_config.as_mut()
+                && let Some(binds) = host.binds.as_mut()
+            {
+                binds.retain(|bind| !made.iter().any(|name| bind.starts_with(name)));
+            }
         }
         self
     }

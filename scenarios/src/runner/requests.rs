@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use bollard::models::{ContainerCreateBody, NetworkCreateRequest};
+use bollard::models::{ContainerCreateBody, NetworkCreateRequest, VolumeCreateRequest};
 use serde::Serialize;
 
 /// What a container is for: the label `type`.
@@ -17,6 +17,9 @@ pub enum Kind {
     Service,
     /// Waits until a service's port answers.
     Wait,
+    /// Opens a new cache volume to every user, before anything else runs.
+    #[serde(rename = "cache-init")]
+    CacheInit,
 }
 
 impl Kind {
@@ -27,6 +30,7 @@ impl Kind {
             Self::Predefined => "predefined",
             Self::Service => "service",
             Self::Wait => "wait",
+            Self::CacheInit => "cache-init",
         }
     }
 }
@@ -53,6 +57,21 @@ pub struct NetworkRequest {
     pub name: String,
     /// The request's body.
     pub body: NetworkCreateRequest,
+}
+
+/// `POST /volumes/create`, and the container that runs to its end right after it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VolumeRequest {
+    /// The volume's name.
+    pub name: String,
+    /// Where the job's containers have it.
+    pub destination: String,
+    /// Whether it goes with the job.
+    pub is_temporary: bool,
+    /// The request's body.
+    pub body: VolumeCreateRequest,
+    /// The cache-init container.
+    pub init: ContainerRequest,
 }
 
 /// A running service, as later containers must know it.

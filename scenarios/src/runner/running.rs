@@ -125,7 +125,7 @@ impl Member {
             return Ok(channel);
         }
         match self.kind {
-            Kind::Service | Kind::Wait => self.exec().await.inspect(|channel| {
+            Kind::Service | Kind::Wait | Kind::CacheInit => self.exec().await.inspect(|channel| {
                 self.channels(|channels| channels.current = Some(Arc::clone(channel)));
             }),
             Kind::Build | Kind::Predefined => self.begin().await,
@@ -233,6 +233,8 @@ pub struct RunningJob {
     pub network: Option<(String, String)>,
     /// The containers in the order of their creation.
     pub members: Vec<Arc<Member>>,
+    /// Volumes that go with the job.
+    pub(super) volumes: Vec<String>,
 }
 
 impl RunningJob {
@@ -241,6 +243,7 @@ impl RunningJob {
             docker,
             network: None,
             members: Vec::new(),
+            volumes: Vec::new(),
         }
     }
 
@@ -267,9 +270,10 @@ impl RunningJob {
             .collect()
     }
 
-    /// Removes everything in the runner's order: each container from every network and then itself, then the network.
+    /// Removes everything in the runner's order: each container from every network and then itself, then temporary volumes, then the network.
     pub async fn cleanup(&self) -> Result<(), CleanupError> {
         let ids: Vec<&str> = self.members.iter().map(|member| member.id.as_str()).collect();
-        clean(&self.docker, &ids, self.network.as_ref().map(|(name, _)| name.as_str())).await
+        let network = self.network.as_ref().map(|(name, _)| name.as_str());
+        clean(&self.docker, &ids, &self.volumes, network).await
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::*;
 
 mod neighbours;
+mod sets;
 
 const CONFIG: &str = r#"
 [[runners]]
@@ -111,6 +112,9 @@ fn a_plain_job_is_asked_for_as_the_runner_would() {
           "if [ -x /usr/local/bin/bash ]; then\n\texec /usr/local/bin/bash \nelif [ -x /bin/bash ]; then\n\texec /bin/bash \nelif [ -x /bin/sh ]; then\n\texec /bin/sh \nelse\n\techo shell not found\n\texit 1\nfi\n\n"
         ],
         "HostConfig": {
+          "Binds": [
+            "runner-5303031690ed6b4ae5367552b1be1b35-cache-c33bcaa1fd2c77edfc3893b41966cea8:/builds"
+          ],
           "NetworkMode": "",
           "OomKillDisable": false,
           "Privileged": false,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder};
+use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder};
 use scenarios::image::{Images, JobImage};
 use scenarios::probe::channel::Channel;
 use scenarios::probe::protocol::*;
@@ -371,6 +371,59 @@ pub(crate) async fn cleanup_leaves_nothing_of_the_job(engine: Engine) {
     running.cleanup().await.unwrap();
     assert_eq!(of_job(&engine).await, (0, 0));
     running.cleanup().await.unwrap();
+}
+
+pub(crate) async fn a_volume_of_the_job_is_opened_first_and_goes_with_it(engine: Engine) {
+    let with = Job {
+        variables: vec![Variable::new("GIT_STRATEGY", "clone")],
+        ..job(&engine)
+    };
+    let running = start(&engine, "[runners.docker]\nvolumes = [\"/cache\"]", &with, &[]).await;
+    // The cache-init containers have ended and gone: predefined and build remain.
+    assert_eq!(of_job(&engine).await.0, 2);
+    let mounts = running.build().unwrap().inspect().await.unwrap().mounts.unwrap();
+    let mut mounted: Vec<_> = mounts.into_iter().filter_map(|mount| mount.destination).collect();
+    mounted.sort();
+    assert_eq!(mounted, ["/builds", "/cache"]);
+    assert_eq!(volumes_of(&engine).await, ["/builds", "/cache"]);
+    running.cleanup().await.unwrap();
+    // The next job of the project finds what this one cached.
+    assert_eq!(volumes_of(&engine).await, ["/cache"]);
+}
+
+pub(crate) async fn what_a_crash_left_under_a_name_goes_before_the_name_is_used_again(engine: Engine) {
+    let with = Job {
+        services: vec![service("app", "db")],
+        ..job(&engine)
+    };
+    let crashed = start(&engine, "", &with, &[]).await;
+    let left = crashed.member(Kind::Service, 0).unwrap();
+    assert!(left.pid().await.is_ok());
+    let next = start(&engine, "", &with, &[]).await;
+    let new = next.member(Kind::Service, 0).unwrap();
+    assert_eq!(new.name, left.name);
+    assert_ne!(new.id, left.id);
+    assert!(left.inspect().await.is_err());
+    assert_eq!(of_job(&engine).await.0, 3);
+    next.cleanup().await.unwrap();
+}
+
+/// The destinations of the volumes that carry the job's label.
+async fn volumes_of(engine: &Engine) -> Vec<String> {
+    let label = vec![format!("{LABEL_PREFIX}job.id={}", engine.job)];
+    let filters = HashMap::from([("label".to_owned(), label)]);
+    let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+    let listed = engine.docker.list_volumes(Some(options)).await.unwrap();
+    let destination =
+        |volume: bollard::models::Volume| volume.labels.get(&format!("{LABEL_PREFIX}destination")).cloned();
+    let mut destinations: Vec<String> = listed
+        .volumes
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(destination)
+        .collect();
+    destinations.sort();
+    destinations
 }
 
 /// How many containers and networks carry the job's label.

@@ -36,6 +36,8 @@ cases![
     the_unmodified_sdk_runs_in_the_image,
     a_container_that_dies_is_told_as_such,
     cleanup_leaves_nothing_of_the_job,
+    a_volume_of_the_job_is_opened_first_and_goes_with_it,
+    what_a_crash_left_under_a_name_goes_before_the_name_is_used_again,
 ];
 
 fn main() -> ExitCode {

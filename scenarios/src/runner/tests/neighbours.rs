@@ -60,6 +60,9 @@ fn a_service_gets_public_variables_and_has_the_last_word() {
           "--port"
         ],
         "HostConfig": {
+          "Binds": [
+            "runner-5303031690ed6b4ae5367552b1be1b35-cache-c33bcaa1fd2c77edfc3893b41966cea8:/builds"
+          ],
           "NetworkMode": "",
           "Privileged": false,
           "RestartPolicy": {
@@ -193,7 +196,9 @@ fn a_custom_network_mode_is_used_for_every_container() {
             .unwrap();
         match request.kind {
             Kind::Service => assert_eq!(aliases, &json!(["redis", "db"])),
-            Kind::Build | Kind::Predefined | Kind::Wait => assert_eq!(aliases, &json!(["build", request.name])),
+            Kind::Build | Kind::Predefined | Kind::Wait | Kind::CacheInit => {
+                assert_eq!(aliases, &json!(["build", request.name]));
+            }
         }
     }
     assert_eq!(plan.build(&[]).body.hostname.unwrap(), "ci");
