@@ -106,7 +106,7 @@ pub(super) struct RunArguments {
     /// Run only the K-th of N parts
     #[arg(long, value_name = "K/N", value_parser = shard, default_value = "1/1")]
     pub(super) shard: (usize, usize),
-    /// Write report.json and junit.xml here
+    /// Write report.json, junit.xml and report.html here
     #[arg(long, value_name = "DIR")]
     pub(super) report: Option<PathBuf>,
     /// Seed of every marker and id

@@ -1,5 +1,6 @@
-//! What a run found, and the ways to tell it: live lines, a table, `report.json`, `junit.xml`. All of them are folds over [`RunReport`]; none decides anything.
+//! What a run found, and the ways to tell it: live lines, a table, `report.json`, `junit.xml`, `report.html`. All of them are folds over [`RunReport`]; none decides anything.
 
+pub mod html;
 pub mod junit;
 pub mod progress;
 pub mod redact;
@@ -162,7 +163,7 @@ impl RunReport {
                 .any(|scenario| scenario.judgement.fails(self.matrix))
     }
 
-    /// Writes `report.json` and `junit.xml` into a directory, which is made if need be. Each file appears whole or not at all.
+    /// Writes `report.json`, `junit.xml` and `report.html` into a directory, which is made if need be. Each file appears whole or not at all.
     ///
     /// # Errors
     /// What the file system or an encoder says.
@@ -170,7 +171,12 @@ impl RunReport {
         std::fs::create_dir_all(directory)?;
         let json = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
         let junit = junit::render(self).map_err(io::Error::other)?;
-        for (name, bytes) in [("report.json", json), ("junit.xml", junit.into_bytes())] {
+        let html = html::render(self);
+        for (name, bytes) in [
+            ("report.json", json),
+            ("junit.xml", junit.into_bytes()),
+            ("report.html", html.into_bytes()),
+        ] {
             let draft = directory.join(format!(".{name}.part"));
             std::fs::write(&draft, bytes)?;
             std::fs::rename(&draft, directory.join(name))?;

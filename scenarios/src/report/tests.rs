@@ -102,5 +102,52 @@ fn what_is_written_is_whole_and_read_back() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     names.sort();
-    assert_eq!(names, ["junit.xml", "report.json"]);
+    assert_eq!(names, ["junit.xml", "report.html", "report.json"]);
+}
+
+#[test]
+fn a_page_shows_every_scenario_with_its_evidence() {
+    let page = html::render(&run(true));
+    let body = page.split_once("<body>").unwrap().1.split_once("<script>").unwrap().0;
+    insta::assert_snapshot!(body);
+}
+
+#[test]
+fn a_page_needs_no_other_and_runs_no_script_but_its_own() {
+    let mut hostile = run(true);
+    let markup = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>\" onmouseover='x'";
+    hostile.seed = markup.to_owned();
+    for scenario in &mut hostile.scenarios {
+        for text in [&mut scenario.id, &mut scenario.title, &mut scenario.defence] {
+            *text = markup.to_owned();
+        }
+        for attempt in &mut scenario.attempts {
+            for text in [&mut attempt.place, &mut attempt.what, &mut attempt.note] {
+                *text = markup.to_owned();
+            }
+            for exchange in &mut attempt.exchanges {
+                let Shown {
+                    request,
+                    connect,
+                    answer,
+                    end,
+                } = exchange;
+                for text in [request, connect, answer, end] {
+                    *text = markup.to_owned();
+                }
+            }
+        }
+        scenario.findings.push(Finding {
+            oracle: markup.to_owned(),
+            verdict: Verdict::Other(markup.to_owned()),
+            what: markup.to_owned(),
+        });
+    }
+    let page = html::render(&hostile);
+    assert_eq!(page.matches("<script>").count(), 1);
+    assert!(!page.contains("<img") && !page.contains("\" onmouseover"));
+    for outside in ["http://", "https://", "src=\"", "href=", "@import", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert!(page.contains("default-src 'none'"));
 }
