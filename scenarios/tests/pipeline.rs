@@ -22,6 +22,9 @@ fn main() -> ExitCode {
     let ambient = Ambient::read().unwrap();
     let lacks = scenarios::cli::lacks(&ambient);
     let ignored = !lacks.is_empty() && !ambient.require_lab;
+    if !ignored && !arguments.list {
+        build(&ambient);
+    }
     let of_the_lab: [(&str, Test); 2] = [
         ("the_gate_job_leaves_what_the_pipeline_collects", green),
         ("a_scenario_that_leaks_fails_the_gate_job", red),
@@ -41,6 +44,27 @@ fn main() -> ExitCode {
     });
     let plain = plain.into_iter().map(|(name, test)| Trial::test(name, test));
     libtest_mimic::run(&arguments, trials.chain(plain).collect()).exit_code()
+}
+
+/// What the job builds is built before, so that it finds it done: a copy's build would go with the copy.
+#[expect(clippy::disallowed_methods, reason = "cargo builds the programs that the job runs")]
+fn build(ambient: &Ambient) {
+    let Some(cargo) = &ambient.cargo else { return };
+    let status = Command::new(cargo)
+        .args([
+            "build",
+            "--quiet",
+            "--workspace",
+            "--exclude",
+            "metadata-testcontainers",
+            "--bins",
+        ])
+        .current_dir(project())
+        .status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "the programs cannot be built"
+    );
 }
 
 fn project() -> PathBuf {
