@@ -150,3 +150,19 @@ fn an_explanation_fits_a_terminal_and_says_what_stops_it() {
         "{stdout}"
     );
 }
+
+#[test]
+fn keeping_more_than_a_person_can_look_at_is_refused_before_anything_is_built() {
+    for command in ["run", "controls"] {
+        let (code, stdout, stderr) = scenarios(&[command, "--keep"]);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+        assert!(stderr.contains("name the ones to look at, 16 at most"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_command_that_the_prompt_does_not_know_is_usage() {
+    let (code, stdout, stderr) = scenarios(&["shell", "--", "fly"]);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+    assert!(stderr.contains("there is no `fly`: say `help`"), "{stderr}");
+}
