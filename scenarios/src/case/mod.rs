@@ -24,4 +24,4 @@ pub use check::CANARIES;
 pub use fault::{Fault, Faults};
 pub use load::load;
 pub use schema::schema;
-pub use switches::{SWITCHES, UNCAUGHT};
+pub use switches::SWITCHES;
