@@ -42,6 +42,7 @@ pub const SWITCHES: &[&str] = &[
     "method-override",
     "lenient-framing",
     "pipelines-blindly",
+    "shares-leftovers",
     "any-host-header",
     "no-size-limits",
     "endless-patience",

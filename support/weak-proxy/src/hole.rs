@@ -86,6 +86,8 @@ pub enum Hole {
     LenientFraming,
     /// of requests that come in one piece only the first is judged; like a check per connection (HTTP-28)
     PipelinesBlindly,
+    /// what a client leaves behind on its connection goes before the next one's first request; like proxies that share connections (HTTP-27)
+    SharesLeftovers,
     /// any Host is taken, several or none too; like every proxy but aws-vault since #578 (HTTP-22)
     AnyHostHeader,
     /// heads of a mebibyte and 20000 headers are read; like servers without limits (HTTP-34)
