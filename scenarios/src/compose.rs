@@ -161,6 +161,8 @@ pub fn proxy_config(
             ])
             .into(),
         ),
+        // What is too old is so at once, or a scenario would wait for ten minutes.
+        ("attestation", table([("grace_seconds", Value::Integer(0))]).into()),
         ("rule", Value::Array(rules)),
     ]);
     config.to_string()

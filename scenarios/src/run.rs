@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::case::model::{Action, Case, Defence};
-use crate::cast::Cast;
+use crate::cast::{Cast, world_role};
 use crate::oracle::ledger::{Allowed, Sources, strays};
 use crate::play::{Played, Watched, play};
 use crate::report::progress::Progress;
@@ -277,11 +277,16 @@ async fn ask_oracles(stage: &Stage, standing: &Standing, played: &[(&Case, Playe
 
     if standing.judged_as().like() == Defence::Proxy {
         for name in stage.markers_in_logs() {
-            unattributed.push(Finding {
+            let owner = owner_of(&name, played).map(|case| case.id.clone());
+            let finding = Finding {
                 oracle: "log".to_owned(),
                 verdict: Verdict::Leak(name.clone()),
                 what: format!("the proxy wrote the marker {name} into its log"),
-            });
+            };
+            match owner {
+                Some(id) => late.entry(id).or_default().push(finding),
+                None => unattributed.push(finding),
+            }
         }
         let mut bodies: BTreeMap<u16, BTreeSet<&[u8]>> = BTreeMap::new();
         for (status, body) in played.iter().flat_map(|(_, played)| &played.denials) {
@@ -349,6 +354,13 @@ fn allowances(played: &[(&Case, Played)], direct: bool) -> (BTreeMap<String, All
     (allowed, roles)
 }
 
+/// The scenario whose role a marker is of; the instance's own secrets are nobody's.
+fn owner_of<'a>(marker: &str, played: &[(&'a Case, Played)]) -> Option<&'a Case> {
+    let role = marker.strip_prefix("role:")?;
+    let is_of = |case: &Case| case.roles.iter().any(|known| world_role(&case.id, &known.name) == role);
+    played.iter().map(|(case, _)| *case).find(|case| is_of(case))
+}
+
 /// Markers on a container's wires that are neither its own nor reported by an attempt already.
 fn strangers_on<'a>(
     watched: &'a Watched,
@@ -366,4 +378,29 @@ fn strangers_on<'a>(
             verdict: Verdict::Leak(name.clone()),
             what: format!("the marker {name} was on the wire of {}", watched.place),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_belongs_to_the_scenario_whose_role_it_is_of() {
+        let text = r#"
+            id = "LIFE-98"
+            name = "x"
+            title = "x"
+            doc = "x"
+            role = [{ name = "own" }]
+            step = []
+            expect = {}
+            hole = {}
+        "#;
+        let case: Case = toml::from_str(text).unwrap();
+        let played = [(&case, Played::default())];
+        let owner = |marker| owner_of(marker, &played).map(|case| case.id.as_str());
+        assert_eq!(owner("role:life-98-own"), Some("LIFE-98"));
+        assert_eq!(owner("role:life-98-other"), None);
+        assert_eq!(owner("host-role"), None);
+    }
 }

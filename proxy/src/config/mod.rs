@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use fault::{Fault, Faults};
 pub use names::{
@@ -205,6 +206,8 @@ pub enum Shared {
 pub struct Attestation {
     /// A probe container must be attested before the proxy serves.
     pub self_test: bool,
+    /// How much longer than `job.timeout` a container is served (rule A11): the runner cleans up after it.
+    pub grace: Duration,
 }
 
 /// Where decisions are recorded.

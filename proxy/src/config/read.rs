@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::de::DeTable;
 
@@ -14,6 +15,9 @@ use super::{
 
 const METRICS_REMEDY: &str =
     "write unix:/absolute/path or a loopback address such as 127.0.0.1:9090; a job must never reach it";
+
+/// `after_script` has five minutes of its own, and cleaning up takes a while.
+const GRACE_SECONDS: u64 = 600;
 
 pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<Config, Faults> {
     let source = Source::new(file, text);
@@ -249,8 +253,9 @@ fn read_bridges(mut fields: Fields<'_, '_>) -> Bridges {
 
 fn read_attestation(mut fields: Fields<'_, '_>) -> Attestation {
     let self_test = fields.flag("self_test", true);
+    let grace = Duration::from_secs(fields.number("grace_seconds", 0..86_401, GRACE_SECONDS));
     fields.close();
-    Attestation { self_test }
+    Attestation { self_test, grace }
 }
 
 fn read_audit(mut fields: Fields<'_, '_>) -> Audit {

@@ -1,5 +1,7 @@
 //! What a configuration may say, and how its faults read.
 
+use std::time::Duration;
+
 use super::{Audit, Config, Environment, Kind, MetricsAddress};
 use crate::fixture::{HEADER, RULE};
 
@@ -32,6 +34,7 @@ require_token = true
 manage = true
 [attestation]
 self_test = true
+grace_seconds = 60
 [audit]
 path = "-"
 [[rule]]
@@ -53,6 +56,7 @@ external_id = "ab"
         Some(MetricsAddress::Unix("/run/metadata-proxy/metrics.sock".into()))
     );
     assert_eq!(config.audit, Audit::Stdout);
+    assert_eq!(config.attestation.grace, Duration::from_mins(1));
     let rule = &config.rules[0];
     assert_eq!(rule.projects, [20, 21].into());
     assert_eq!(rule.kinds, [Kind::Build, Kind::Predefined].into());
@@ -67,6 +71,7 @@ external_id = "ab"
 fn what_is_left_out_is_safe() {
     let config = read(&format!("{HEADER}{RULE}")).unwrap();
     assert!(config.imds.require_token && config.firewall.manage && config.attestation.self_test);
+    assert_eq!(config.attestation.grace, Duration::from_mins(10));
     assert_eq!(config.listen.metrics, None);
     assert_eq!(config.engine.socket, "unix:///var/run/docker.sock");
     assert_eq!(config.aws.session_seconds, 3600);

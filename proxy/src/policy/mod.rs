@@ -19,14 +19,13 @@ pub use reason::Reason;
 // STS takes 2 to 64 characters of [\w+=,.@-].
 const SESSION_NAME_MAX: usize = 64;
 
-/// How much longer than `job.timeout` a container may live: `after_script` has five minutes of its own, and cleaning up takes a while.
-const GRACE: Duration = Duration::from_mins(10);
-
 /// The operator's rules, ready to decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     home: Home,
     rules: Vec<Rule>,
+    /// How much longer than its job's timeout a container may live.
+    grace: Duration,
 }
 
 impl Policy {
@@ -36,6 +35,7 @@ impl Policy {
         Self {
             home: config.aws.home.clone(),
             rules: config.rules.clone(),
+            grace: config.attestation.grace,
         }
     }
 }
@@ -75,7 +75,7 @@ pub fn decide(policy: &Policy, facts: &Facts) -> Decision {
 
 fn grant(policy: &Policy, facts: &Facts) -> Result<Grant, Reason> {
     let job = labels::read(&facts.labels, &facts.image_labels)?;
-    let until = end(&facts.run.started_at, job.timeout)?;
+    let until = end(&facts.run.started_at, job.timeout, policy.grace)?;
     let rule = match_rule(&policy.rules, &job, facts)?;
     let role = match selector::find(&facts.env, &facts.image_env)? {
         None => rule.role.clone().ok_or(Reason::NoRoleSelected)?,
@@ -97,10 +97,10 @@ fn grant(policy: &Policy, facts: &Facts) -> Result<Grant, Reason> {
 }
 
 /// When a job that started then must be over.
-fn end(started_at: &str, timeout: Duration) -> Result<SystemTime, Reason> {
+fn end(started_at: &str, timeout: Duration, grace: Duration) -> Result<SystemTime, Reason> {
     let started: Timestamp = started_at.parse().map_err(|_| Reason::StartUnknown)?;
     let started = SystemTime::from(started);
-    let lifetime = timeout.checked_add(GRACE).ok_or(Reason::StartUnknown)?;
+    let lifetime = timeout.checked_add(grace).ok_or(Reason::StartUnknown)?;
     started.checked_add(lifetime).ok_or(Reason::StartUnknown)
 }
 

@@ -88,6 +88,9 @@ pub(super) fn keys(action: Action) -> Keys {
         Action::Fault => done(Lab, &["effect"], &["match", "service", "times"]),
         Action::Hold | Action::Release => done(Lab, &["name"], &[]),
         Action::Expired => done(Lab, &["name"], &["early_seconds"]),
+        Action::Began => judged(Container, &[], &[]),
+        Action::Give => done(Container, &["name", "taker"], &[]),
+        Action::Outlast => done(Container, &[], &[]),
         Action::Rush => judged(Lab, &["places", "times"], &["version"]),
     }
 }

@@ -26,4 +26,4 @@ pub use fault::{Fault, Faults};
 pub use load::load;
 pub(crate) use load::read;
 pub use schema::schema;
-pub use switches::{SWITCHES, UNCAUGHT};
+pub use switches::SWITCHES;

@@ -73,6 +73,13 @@ impl Case {
     }
 }
 
+impl Job {
+    /// Whether the job is there at all under a defence.
+    pub fn is_launched_under(&self, defence: Defence) -> bool {
+        self.only.is_empty() || self.only.contains(&defence) || self.only.contains(&defence.like())
+    }
+}
+
 impl Step {
     /// Whether the step is taken under a defence.
     pub fn applies(&self, defence: Defence) -> bool {
@@ -173,6 +180,15 @@ pub struct Job {
     /// Raw entries put at the end of `Config.Env` through the engine's API, for what only a faulty runner would send (`IAM_ROLE` without `=`).
     #[serde(default)]
     pub raw_env: Vec<String>,
+    /// Labels instead of the runner's: not a runner made this container, but somebody else who may ask the engine.
+    #[serde(default)]
+    pub raw_labels: Option<BTreeMap<String, String>>,
+    /// The short id of another runner on the same host that takes the job.
+    #[serde(default)]
+    pub runner: Option<String>,
+    /// The host of another GitLab server that sends the job.
+    #[serde(default)]
+    pub gitlab: Option<String>,
     /// Belongs to the project of that other job.
     #[serde(default)]
     pub project_of: Option<String>,
@@ -191,8 +207,8 @@ pub struct Job {
     /// The job once for each, with `${variant}` put in; the second and further ones only against the proxy, since nothing else reads what a job is made of.
     #[serde(default)]
     pub variants: Vec<String>,
-    /// Launched only under these defences; under all when empty. Not written in a case: variants are spread into jobs.
-    #[serde(skip)]
+    /// Launched only under these defences; under all when empty.
+    #[serde(default)]
     pub only: Vec<Defence>,
 }
 
@@ -209,6 +225,9 @@ pub struct Image {
     /// `LABEL`.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Its entrypoint asks for credentials before anything else; `began` tells what it got.
+    #[serde(default)]
+    pub asks_at_once: bool,
 }
 
 /// One variable.
@@ -303,6 +322,8 @@ pub struct Step {
     pub at_most: Option<u64>,
     /// `ip`: arguments of ip(8) inside the container.
     pub args: Vec<String>,
+    /// `give`: the container that takes the connection.
+    pub taker: Option<String>,
     /// `connect`, `disconnect`: the network.
     pub network: Option<String>,
     /// `connect`: a fixed address there.
@@ -399,6 +420,12 @@ pub enum Action {
     Expired,
     /// Several containers go through the client's whole flow at the same time, again and again.
     Rush,
+    /// What the entrypoint of an image that asks at once got, in its first moment.
+    Began,
+    /// Hands an open connection to the process of another container that waits for it, over a volume that both have; both have it then.
+    Give,
+    /// Waits until the container is older than its job's timeout.
+    Outlast,
 }
 
 impl Action {
@@ -415,6 +442,7 @@ impl Action {
                 | Self::Accepted
                 | Self::Knock
                 | Self::Rush
+                | Self::Began
         )
     }
 }

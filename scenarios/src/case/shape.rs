@@ -113,6 +113,9 @@ pub(super) const ACTIONS: &[&str] = &[
     "release",
     "expired",
     "rush",
+    "began",
+    "give",
+    "outlast",
 ];
 
 const TEXTS: Kind = Kind::List(&Kind::Text);
@@ -238,6 +241,21 @@ static JOB: Shape = table(&[
         "the environment is replaced by one recovery variable",
     ),
     optional("raw_env", TEXTS, "raw entries at the end of Config.Env"),
+    optional(
+        "raw_labels",
+        Kind::Named(&Kind::Text),
+        "labels instead of the runner's, on a container that no runner made",
+    ),
+    optional(
+        "runner",
+        Kind::Text,
+        "the short id of another runner that takes the job",
+    ),
+    optional(
+        "gitlab",
+        Kind::Text,
+        "the host of another GitLab server that sends the job",
+    ),
     optional("project_of", Kind::Text, "belongs to the project of that other job"),
     optional(
         "later",
@@ -247,6 +265,11 @@ static JOB: Shape = table(&[
     optional("address", Kind::Text, "a fixed address for the build container"),
     optional("shares", Kind::Text, "shares the network namespace of that container"),
     optional("timeout", Kind::Count(1, 86_400), "timeout of the job in seconds"),
+    optional(
+        "only",
+        Kind::List(&Kind::Word(DEFENCES)),
+        "launched only under these defences",
+    ),
 ]);
 
 static IMAGE: Shape = table(&[
@@ -257,6 +280,11 @@ static IMAGE: Shape = table(&[
     ),
     optional("env", Kind::Named(&Kind::Text), "ENV"),
     optional("labels", Kind::Named(&Kind::Text), "LABEL"),
+    optional(
+        "asks_at_once",
+        Kind::Flag,
+        "its entrypoint asks for credentials before anything else",
+    ),
 ]);
 
 static VARIABLE: Shape = table(&[
@@ -329,6 +357,7 @@ static STEP: Shape = table(&[
         "more connections than that are unexpected",
     ),
     optional("args", TEXTS, "arguments of ip(8), or of the program"),
+    optional("taker", Kind::Text, "the container that takes the connection"),
     optional("network", Kind::Text, "the network's short name"),
     optional("address", Kind::Text, "a fixed address on that network"),
     optional("program", Kind::Word(HOST_PROGRAMS), "what the host runs"),

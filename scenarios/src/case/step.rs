@@ -74,6 +74,17 @@ fn launched(case: &Case, index: usize, step: &Step, field: &str, document: &mut 
     let Some(known) = case.jobs.iter().find(|known| known.name == job) else {
         return;
     };
+    if Defence::STATED
+        .into_iter()
+        .any(|defence| step.applies(defence) && !known.is_launched_under(defence))
+    {
+        let remedy = "write the job's `only` into the step too";
+        document.add(
+            &field,
+            format!("`{job}` is not there under every defence of the step"),
+            remedy,
+        );
+    }
     let is_launched = happened(case, index, |earlier| {
         earlier.action == Action::Launch && earlier.place == job
     });
@@ -214,6 +225,11 @@ fn disturbing(case: &Case, step: &Step, field: &str, document: &mut Document) {
     }
 }
 
+/// Whether a connection of that name is handed to that place.
+fn is_taken(step: &Step, place: &str, name: &str) -> bool {
+    step.action == Action::Give && step.taker.as_deref() == Some(place) && step.name.as_deref() == Some(name)
+}
+
 fn references(case: &Case, index: usize, step: &Step, field: &str, document: &mut Document) {
     if let Some(network) = &step.network
         && !case.networks.iter().any(|known| known.name == *network)
@@ -226,6 +242,14 @@ fn references(case: &Case, index: usize, step: &Step, field: &str, document: &mu
         );
     }
     let places = containers(case);
+    if let Some(taker) = step.taker.as_ref().filter(|taker| !places.contains(taker)) {
+        let names: Vec<&str> = places.iter().map(String::as_str).collect();
+        document.add(
+            &format!("{field}.taker"),
+            format!("no container `{taker}`"),
+            suggestion(taker, &names),
+        );
+    }
     for (at, _) in step
         .places
         .iter()
@@ -262,8 +286,10 @@ fn references(case: &Case, index: usize, step: &Step, field: &str, document: &mu
         hold == Some(name)
     };
     let (kind, remedy, is_there) = match step.action {
-        Action::Send | Action::Receive | Action::Close => {
-            let is_open = happened(case, index, |earlier| here(earlier, Action::Open));
+        Action::Send | Action::Receive | Action::Close | Action::Give => {
+            let is_open = happened(case, index, |earlier| {
+                here(earlier, Action::Open) || is_taken(earlier, &step.place, name)
+            });
             ("connection", "an `open` step in the same place", is_open)
         }
         Action::Accepted => {
@@ -301,6 +327,8 @@ fn references(case: &Case, index: usize, step: &Step, field: &str, document: &mu
         | Action::Engine
         | Action::Proxy
         | Action::Rush
+        | Action::Began
+        | Action::Outlast
         | Action::Fault => return,
         Action::Nest => ("container", "a job", containers(case).iter().any(|known| known == name)),
     };

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::load::{load, read};
 use super::model::{Action, Case, Defence};
-use super::{SWITCHES, UNCAUGHT, schema, shape};
+use super::{SWITCHES, schema, shape};
 
 const SMALLEST: &str = r#"
 id = "ROLE-99"
@@ -57,7 +57,7 @@ fn every_planted_hole_is_some_scenarios_hole() {
         .iter()
         .filter(|switch| {
             let opens = |case: &Case| case.hole.weak.iter().any(|weak| weak == *switch);
-            !cases.iter().any(opens) && !UNCAUGHT.contains(switch)
+            !cases.iter().any(opens)
         })
         .collect();
     assert!(unused.is_empty(), "{unused:?}");
@@ -147,7 +147,7 @@ fn an_unknown_key_brings_the_nearest_known_one() {
 
 #[test]
 fn a_step_that_lacks_its_action_brings_no_follow_up_faults() {
-    assert_snapshot!(faults_with(r#"do = "imds", version = 2"#, r#"do = "ask", version = 2, signal = "kill""#), @"case.toml:9: step[0].do: unknown word `ask`; known are imds, get, token, raw, sdk, reach, open, send, receive, close, listen, accepted, ip, launch, remove, kill, start, restart, pause, unpause, rename, exec, nest, knock, run, rules, engine, connect, disconnect, proxy, fault, hold, release, expired, rush");
+    assert_snapshot!(faults_with(r#"do = "imds", version = 2"#, r#"do = "ask", version = 2, signal = "kill""#), @"case.toml:9: step[0].do: unknown word `ask`; known are imds, get, token, raw, sdk, reach, open, send, receive, close, listen, accepted, ip, launch, remove, kill, start, restart, pause, unpause, rename, exec, nest, knock, run, rules, engine, connect, disconnect, proxy, fault, hold, release, expired, rush, began, give, outlast");
 }
 
 #[test]
@@ -179,6 +179,35 @@ fn what_a_step_saves_is_there_for_later_steps_only() {
     assert_eq!(faults_with("version = 2", later), "none");
     let before = r#"version = 2, host = "${saved.mine}", save = "mine""#;
     assert_snapshot!(faults_with("version = 2", before), @"case.toml:9: step[0].host: `${saved.mine}`: no value saved by an earlier step `mine`; there is none: add it or remove this");
+}
+
+#[test]
+fn a_job_that_is_there_under_some_defences_is_used_under_no_other() {
+    let job = r#"job = [{ name = "a" }, { name = "b", only = ["proxy"] }]"#;
+    let with = |step: &str| {
+        let text = SMALLEST.replace(r#"job = [{ name = "a" }]"#, job);
+        faults_of(&text.replace(
+            "version = 2 }",
+            &format!("version = 2 }}, {{ in = \"b.build\", {step} }}"),
+        ))
+    };
+    assert_eq!(with(r#"do = "token", only = ["proxy"]"#), "none");
+    assert_snapshot!(with(r#"do = "token""#), @"case.toml:9: step[1].in: `b` is not there under every defence of the step; write the job's `only` into the step too");
+}
+
+#[test]
+fn a_connection_that_was_handed_over_is_there_for_its_taker() {
+    let steps = |taker: &str| {
+        let steps = format!(
+            r#"version = 2 }}, {{ in = "a.build", do = "open", name = "w", to = "1.1.1.1:80" }}, {{ in = "a.build", do = "give", name = "w", taker = "{taker}" }}, {{ in = "a.predefined", do = "receive", name = "w""#
+        );
+        faults_with("version = 2", &steps)
+    };
+    assert_eq!(steps("a.predefined"), "none");
+    assert_snapshot!(steps("a.prefined"), @r"
+    case.toml:9: step[2].taker: no container `a.prefined`; did you mean `a.predefined`?
+    case.toml:9: step[3].name: no connection `w` by then; add an `open` step in the same place before this one, for the same defences
+    ");
 }
 
 #[test]

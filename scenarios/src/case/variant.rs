@@ -63,6 +63,7 @@ fn jobs(job: &Job) -> Vec<Job> {
             name: image.name.as_ref().map(put),
             env: image.env.iter().map(|(key, value)| (put(key), put(value))).collect(),
             labels: image.labels.iter().map(|(key, value)| (put(key), put(value))).collect(),
+            asks_at_once: image.asks_at_once,
         };
         let variables = |variables: &[Variable]| -> Vec<Variable> {
             let put = |variable: &Variable| Variable {
@@ -84,6 +85,12 @@ fn jobs(job: &Job) -> Vec<Job> {
             secrets: variables(&job.secrets),
             services: job.services.iter().map(service).collect(),
             raw_env: job.raw_env.iter().map(put).collect(),
+            raw_labels: job
+                .raw_labels
+                .as_ref()
+                .map(|labels| labels.iter().map(|(key, value)| (put(key), put(value))).collect()),
+            runner: job.runner.as_ref().map(put),
+            gitlab: job.gitlab.as_ref().map(put),
             git_ref: job.git_ref.as_ref().map(put),
             project_of: (index > 0 || job.project_of.is_some()).then(|| project.clone()),
             variants: Vec::new(),

@@ -7,8 +7,8 @@ use std::fmt::Write;
 use super::args::RunArguments;
 use super::{Exit, complain, open, say};
 use crate::ambient::Ambient;
+use crate::case::SWITCHES;
 use crate::case::model::Case;
-use crate::case::{SWITCHES, UNCAUGHT};
 use crate::report::progress::Progress;
 use crate::report::table::{Colour, cut};
 use crate::report::{RunReport, ScenarioReport};
@@ -108,7 +108,7 @@ fn defects(report: &RunReport, whole: bool) -> Vec<String> {
         defects.extend(
             SWITCHES
                 .iter()
-                .filter(|switch| !caught(switch) && !UNCAUGHT.contains(switch))
+                .filter(|switch| !caught(switch))
                 .map(|switch| format!("no scenario catches weak-proxy --hole {switch}")),
         );
     }

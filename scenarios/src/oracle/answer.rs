@@ -210,10 +210,13 @@ pub fn classify_credentials(credentials: &Credentials, view: &View) -> Verdict {
         .session_name
         .split(['-', '.', '_', '@', '='])
         .any(|part| part == view.job_id);
-    if names_job {
-        Verdict::Role(short.clone())
-    } else {
+    if !names_job {
         Verdict::Leak(format!("session:{}", provenance.session_name))
+    } else if provenance.policy_sha256.is_some() {
+        // No rule of the lab names one, so it can only come from the job.
+        Verdict::Other(format!("ROLE({short}) under a session policy that no rule names"))
+    } else {
+        Verdict::Role(short.clone())
     }
 }
 
@@ -325,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn own_credentials_need_the_own_job_in_the_session_name() {
+    fn own_credentials_need_the_own_job_in_the_session_name_and_no_foreign_policy() {
         let view = View {
             roles: vec![("arn:aws:iam::1:role/x-own".to_owned(), "own".to_owned())],
             job_id: "500".to_owned(),
@@ -343,6 +346,12 @@ mod tests {
             expiration: String::new(),
         };
         let own = "arn:aws:iam::1:role/x-own";
+        let mut narrowed = issued(own, "20-500-Ab3");
+        narrowed.provenance.as_mut().unwrap().policy_sha256 = Some("00".repeat(32));
+        assert_eq!(
+            classify_credentials(&narrowed, &view).to_string(),
+            "OTHER(ROLE(own) under a session policy that no rule names)"
+        );
         assert_eq!(
             classify_credentials(&issued(own, "20-500-Ab3"), &view),
             Verdict::Role("own".to_owned())

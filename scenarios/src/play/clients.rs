@@ -6,7 +6,7 @@ use super::steps::{Got, success};
 use super::{Play, PlayError};
 use crate::case::model::Step;
 use crate::oracle::answer::{Answer, Credentials, Exchange, classify_credentials, foreign};
-use crate::probe::protocol::{Sdk, SdkAssumed};
+use crate::probe::protocol::{Began, Sdk, SdkAssumed};
 use crate::verdict::Verdict;
 
 impl Play<'_> {
@@ -78,6 +78,32 @@ impl Play<'_> {
             );
         }
         Ok(exchanges)
+    }
+
+    /// What an entrypoint got that asked before anything else.
+    pub(super) async fn began(&self, step: &Step) -> Result<Got, PlayError> {
+        let line = self.line_at(&step.place)?;
+        let answer = line.must(self.stage, &step.place, Began {}).await?;
+        let exchanges: Vec<Exchange> = answer
+            .steps
+            .into_iter()
+            .map(|taken| Exchange {
+                place: step.place.clone(),
+                request: format!("({}, by the entrypoint)", taken.name),
+                connect: taken.answer.connect.to_string(),
+                received: taken.answer.raw.0,
+                end: taken
+                    .answer
+                    .end
+                    .map_or_else(String::new, |end| format!("{end:?}").to_lowercase()),
+            })
+            .collect();
+        let view = self.view_at(&step.place);
+        Ok(Got {
+            verdict: Some(self.last_or_leak(&exchanges, &view)),
+            exchanges,
+            what: "IMDSv2 flow of the entrypoint".to_owned(),
+        })
     }
 
     /// Whether the last answer's credentials expire later than those saved.

@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::actors::missing;
 use super::steps::Got;
 use super::{Play, PlayError};
 use crate::case::model::{Action, Step};
 use crate::oracle::answer::Exchange;
 use crate::probe::bytes::Base64;
-use crate::probe::protocol::{Accepted, Close, Connect, Listen, Open, Receive, Send};
+use crate::probe::protocol::{Accepted, Close, Connect, Listen, Offer, Open, Receive, Send, Take};
 use crate::verdict::Verdict;
+
+/// Where the runner's configuration of a case mounts the volume over which connections are handed.
+const VOLUME: &str = "/shared";
+/// Both clocks are this machine's; what is left is rounding.
+const MARGIN: Duration = Duration::from_millis(100);
 
 impl Play<'_> {
     pub(super) async fn on_connection(&mut self, step: &Step, each: Option<&str>) -> Result<Got, PlayError> {
@@ -105,6 +111,51 @@ impl Play<'_> {
                 Ok(Got::default())
             }
         }
+    }
+
+    /// Hands a connection over, as a process does to one that it trusts: from then on both have it.
+    pub(super) async fn give(&mut self, step: &Step) -> Result<Got, PlayError> {
+        let name = step.name.clone().unwrap_or_default();
+        let taker = step.taker.clone().unwrap_or_default();
+        let Some(connect) = self.connections.get(&(step.place.clone(), name.clone())).cloned() else {
+            return Err(missing(&step.place));
+        };
+        if connect == "ok" {
+            let at = format!("{VOLUME}/{name}");
+            let offer = Offer {
+                name: name.clone(),
+                at: at.clone(),
+            };
+            self.line_at(&step.place)?.must(self.stage, &step.place, offer).await?;
+            let take = Take { name: name.clone(), at };
+            self.line_at(&taker)?.must(self.stage, &taker, take).await?;
+        }
+        self.connections.insert((taker, name), connect);
+        Ok(Got::default())
+    }
+
+    /// Waits until a container is older than its job may become.
+    pub(super) async fn outlast(&self, place: &str) -> Result<Got, PlayError> {
+        let failed = |why: String| PlayError::Lab {
+            what: format!("waiting until {place} is too old"),
+            why,
+        };
+        let member = self.actors.member(place).ok_or_else(|| missing(place))?;
+        let inspected = member.inspect().await.map_err(|error| failed(error.to_string()))?;
+        let started: jiff::Timestamp = inspected
+            .state
+            .and_then(|state| state.started_at)
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| failed("the engine does not tell when it started".to_owned()))?;
+        let job = place.split('.').next().unwrap_or_default();
+        let timeout = self.case.jobs.iter().find(|known| known.name == job);
+        let timeout = Duration::from_secs(timeout.and_then(|job| job.timeout).unwrap_or(3600));
+        let left = (started + timeout).duration_since(self.stage.ambient.now());
+        if left > jiff::SignedDuration::from_secs(20) {
+            return Err(failed(format!("that is {left:#} away")));
+        }
+        tokio::time::sleep(left.max(jiff::SignedDuration::ZERO).unsigned_abs() + MARGIN).await;
+        Ok(Got::default())
     }
 
     pub(super) async fn on_listener(&mut self, step: &Step, each: Option<&str>) -> Result<Got, PlayError> {

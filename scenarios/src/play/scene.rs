@@ -1,6 +1,6 @@
 //! Sets the scene: networks, images, and the jobs as GitLab Runner launches them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
@@ -25,9 +25,7 @@ impl Play<'_> {
             self.actors.note_network(spec.name);
         }
         let defence = self.defence;
-        let starts = |job: &&Job| {
-            !job.later && (job.only.is_empty() || job.only.contains(&defence) || job.only.contains(&defence.like()))
-        };
+        let starts = |job: &&Job| !job.later && job.is_launched_under(defence);
         for job in self.case.jobs.iter().filter(starts) {
             self.launch(job.name.clone()).await?;
         }
@@ -113,8 +111,8 @@ impl Play<'_> {
         let failed = |error: &dyn std::error::Error| PlayError::lab(format!("planning job {}", job.name), error);
         let text = format!("[[runners]]\n{}", self.expand(&self.case.runner.config, None)?);
         let mut config = RunnerConfig::parse("runner.config", &text).map_err(|error| failed(&error))?;
-        config.url = format!("https://{GITLAB}");
-        config.token = format!("glrt-{}", self.cast.runner_id);
+        config.url = format!("https://{}", job.gitlab.as_deref().unwrap_or(GITLAB));
+        config.token = format!("glrt-{}", job.runner.as_deref().unwrap_or(&self.cast.runner_id));
         config.executor = "docker".to_owned();
         // What an operator sets so that the SDKs in jobs find this account's STS.
         let mut environment = vec![
@@ -176,6 +174,7 @@ impl Play<'_> {
         let plan = runner::plan(&config, &payload, &circumstances)
             .map_err(|error| failed(&error))?
             .with_raw_env(&raw_env)
+            .with_raw_labels(self.labels(job)?)
             .without_volumes();
         let plan = match &job.shares {
             Some(place) => plan.sharing(&self.actors.member(place).ok_or_else(|| missing(place))?.id),
@@ -204,6 +203,15 @@ impl Play<'_> {
             .collect()
     }
 
+    fn labels(&self, job: &Job) -> Result<Option<HashMap<String, String>>, PlayError> {
+        let Some(labels) = &job.raw_labels else { return Ok(None) };
+        let expanded = labels.iter().map(|(key, value)| {
+            let value = self.expand(value, None)?;
+            Ok((key.clone(), value))
+        });
+        expanded.collect::<Result<_, PlayError>>().map(Some)
+    }
+
     async fn image(&self, name: &str, image: &Image) -> Result<ResolvedImage, PlayError> {
         let expanded = |map: &BTreeMap<String, String>| -> Result<Vec<(String, String)>, PlayError> {
             map.iter()
@@ -213,6 +221,7 @@ impl Play<'_> {
         let image = JobImage {
             env: expanded(&image.env)?,
             labels: expanded(&image.labels)?,
+            entrypoint: entrypoint(image),
             ..JobImage::plain(name)
         };
         let id = self
@@ -243,8 +252,19 @@ pub(crate) fn literal_image(case_id: &str, job: &Job) -> JobImage {
     JobImage {
         env: literal(&job.image.env),
         labels: literal(&job.image.labels),
+        entrypoint: entrypoint(&job.image),
         ..JobImage::plain(&image_name(case_id, job))
     }
+}
+
+/// The probe's own way to ask at once; what the runner has it do comes behind.
+fn entrypoint(image: &Image) -> Vec<String> {
+    let words: &[&str] = if image.asks_at_once {
+        &["/bin/probe", "ask-at-once"]
+    } else {
+        &[]
+    };
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 /// What Docker 20.10 and later speak with every client; no container here needs more.

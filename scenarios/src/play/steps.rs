@@ -81,6 +81,9 @@ impl Play<'_> {
                 Ok(Got::default())
             }
             Action::Knock => self.knock(step, each).await,
+            Action::Began => self.began(step).await,
+            Action::Give => self.give(step).await,
+            Action::Outlast => self.outlast(&step.place).await,
             Action::Restart
             | Action::Pause
             | Action::Unpause

@@ -9,9 +9,10 @@ use super::host::Host;
 use super::protocol::{Failure, FailureKind};
 
 /// Runs the probe as its arguments say: `idle` waits for SIGTERM, everything else serves the protocol on the standard streams until
-/// they end or SIGTERM comes. As PID 1 of a container there is no default action for SIGTERM, hence the explicit wait.
+/// they end or SIGTERM comes, with `ask-at-once` after the metadata flow has begun. As PID 1 of a container there is no default action for SIGTERM, hence the explicit wait.
 pub fn run() -> ExitCode {
-    let idle = std::env::args().skip(1).any(|argument| argument == "idle");
+    let is_told = |word: &str| std::env::args().skip(1).any(|argument| argument == word);
+    let (idle, asks_at_once) = (is_told("idle"), is_told("ask-at-once"));
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -27,11 +28,9 @@ pub fn run() -> ExitCode {
             terminate.recv().await;
             return ExitCode::SUCCESS;
         }
-        let serving = super::serve::serve(
-            BufReader::new(tokio::io::stdin()),
-            tokio::io::stdout(),
-            Host::of(environment()),
-        );
+        let host = Host::of(environment());
+        let host = if asks_at_once { host.asking_at_once() } else { host };
+        let serving = super::serve::serve(BufReader::new(tokio::io::stdin()), tokio::io::stdout(), host);
         tokio::select! {
             served = serving => match served { Ok(()) => ExitCode::SUCCESS, Err(_) => ExitCode::FAILURE },
             _ = terminate.recv() => ExitCode::SUCCESS,

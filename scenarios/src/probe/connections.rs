@@ -1,18 +1,21 @@
 //! Connections that live across operations, by name.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpStream, UnixListener};
 use tokio::sync::Mutex;
 
 use super::bytes::Base64;
 use super::connect::{bounded, connect};
 use super::protocol::{
-    Close, Connect, Done, Failure, FailureKind, Open, OpenAnswer, READ_MS, Receive, ReceiveAnswer, Send, SendAnswer,
+    Close, Connect, Done, Failure, FailureKind, MAX_MS, Offer, Open, OpenAnswer, READ_MS, Receive, ReceiveAnswer, Send,
+    SendAnswer, Take,
 };
-use super::receive;
+use super::{passing, receive};
 
 /// The most connections held open at once: more than any scenario needs, less than the descriptors of a container.
 const MAX_CONNECTIONS: usize = 512;
@@ -36,6 +39,13 @@ fn name_failure(message: String) -> Failure {
     }
 }
 
+fn system_failure(error: &std::io::Error) -> Failure {
+    Failure {
+        kind: FailureKind::System,
+        message: error.to_string(),
+    }
+}
+
 impl Connections {
     pub(super) async fn open(&self, open: Open) -> Result<OpenAnswer, Failure> {
         {
@@ -52,16 +62,42 @@ impl Connections {
             Err(connect) => return Ok(OpenAnswer { connect, local: None }),
         };
         let local = stream.local_addr().ok().map(|address| address.to_string());
+        self.keep(open.name, stream).await;
+        Ok(OpenAnswer {
+            connect: Connect::Ok,
+            local,
+        })
+    }
+
+    /// Offers a connection to whoever comes to that place next. It stays open here: from then on two processes have it.
+    pub(super) async fn offer(&self, offer: &Offer) -> Result<Done, Failure> {
+        let connection = self.find(&offer.name).await?;
+        let descriptor = connection.write.lock().await.as_ref().as_fd().try_clone_to_owned();
+        let descriptor = descriptor.map_err(|error| system_failure(&error))?;
+        let door = UnixListener::bind(&offer.at).map_err(|error| system_failure(&error))?;
+        tokio::spawn(async move {
+            // Whoever was to take it notices.
+            let _ = passing::give(&door, descriptor.as_fd(), Duration::from_millis(MAX_MS)).await;
+        });
+        Ok(Done {})
+    }
+
+    /// Takes a connection that another process offers.
+    pub(super) async fn take(&self, take: Take) -> Result<Done, Failure> {
+        let descriptor = passing::take(&take.at, Duration::from_millis(MAX_MS)).await;
+        let stream = std::net::TcpStream::from(descriptor.map_err(|error| system_failure(&error))?);
+        let stream = TcpStream::from_std(stream).map_err(|error| system_failure(&error))?;
+        self.keep(take.name, stream).await;
+        Ok(Done {})
+    }
+
+    async fn keep(&self, name: String, stream: TcpStream) {
         let (read, write) = stream.into_split();
         let connection = Connection {
             read: Mutex::new(read),
             write: Mutex::new(write),
         };
-        self.open.lock().await.insert(open.name, Arc::new(connection));
-        Ok(OpenAnswer {
-            connect: Connect::Ok,
-            local,
-        })
+        self.open.lock().await.insert(name, Arc::new(connection));
     }
 
     async fn find(&self, name: &str) -> Result<Arc<Connection>, Failure> {
@@ -100,10 +136,7 @@ impl Connections {
             // A linger of zero makes the close a reset.
             socket2::SockRef::from(write.as_ref())
                 .set_linger(Some(Duration::ZERO))
-                .map_err(|error| Failure {
-                    kind: FailureKind::System,
-                    message: error.to_string(),
-                })?;
+                .map_err(|error| system_failure(&error))?;
         }
         Ok(Done {})
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
 use super::bytes::Base64;
 use super::connect::{bounded, connect};
@@ -11,7 +13,7 @@ use super::connections::Connections;
 use super::http::{Url, parse, render};
 use super::listeners::Listeners;
 use super::protocol::{
-    Address, Connect, Done, Env, EnvAnswer, Failure, FailureKind, Http, HttpAnswer, Imds, ImdsAnswer, ImdsStep,
+    Address, Began, Connect, Done, Env, EnvAnswer, Failure, FailureKind, Http, HttpAnswer, Imds, ImdsAnswer, ImdsStep,
     Interface, InterfacesAnswer, MAX_BYTES, MAX_MS, Operation, READ_MS, Raw, RawAnswer, Resolve, ResolveAnswer,
 };
 use super::{ambient, receive, sdk};
@@ -27,6 +29,8 @@ pub struct Host {
     environment: Vec<(String, String)>,
     connections: Connections,
     listeners: Listeners,
+    /// The flow that began with the process.
+    began: Mutex<Option<JoinHandle<Result<ImdsAnswer, Failure>>>>,
 }
 
 impl std::fmt::Debug for Host {
@@ -59,6 +63,34 @@ impl Host {
         }
     }
 
+    /// Begins a client's whole flow, before anybody has asked for anything.
+    #[must_use]
+    pub fn asking_at_once(self) -> Self {
+        let imds = Imds {
+            version: 2,
+            host: None,
+            role: None,
+            connect_ms: None,
+            read_ms: None,
+        };
+        Self {
+            began: Mutex::new(Some(tokio::spawn(metadata(imds)))),
+            ..self
+        }
+    }
+
+    async fn began(&self) -> Result<ImdsAnswer, Failure> {
+        let Some(asking) = self.began.lock().await.take() else {
+            return Err(refused("nothing was asked at once, or it has been told"));
+        };
+        asking.await.unwrap_or_else(|error| {
+            Err(Failure {
+                kind: FailureKind::System,
+                message: error.to_string(),
+            })
+        })
+    }
+
     /// Does what is asked.
     pub async fn perform(&self, operation: Operation) -> Result<Value, Failure> {
         match operation {
@@ -70,6 +102,9 @@ impl Host {
             Operation::Send(send) => answer(self.connections.send(send).await),
             Operation::Receive(receive) => answer(self.connections.receive(receive).await),
             Operation::Close(close) => answer(self.connections.close(&close).await),
+            Operation::Offer(offer) => answer(self.connections.offer(&offer).await),
+            Operation::Take(take) => answer(self.connections.take(take).await),
+            Operation::Began(Began {}) => answer(self.began().await),
             Operation::Listen(listen) => answer(self.listeners.listen(listen).await),
             Operation::Accepted(accepted) => answer(self.listeners.accepted(accepted).await),
             Operation::Unlisten(unlisten) => answer(self.listeners.unlisten(&unlisten).await),

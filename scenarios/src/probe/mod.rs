@@ -12,6 +12,7 @@ mod host;
 mod http;
 mod knock;
 mod listeners;
+mod passing;
 pub mod protocol;
 mod receive;
 mod sdk;

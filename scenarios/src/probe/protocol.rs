@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use client::{
-    Http, HttpAnswer, Imds, ImdsAnswer, ImdsStep, Sdk, SdkAnswer, SdkAssumed, SdkCredentials, SdkIdentity,
+    Began, Http, HttpAnswer, Imds, ImdsAnswer, ImdsStep, Sdk, SdkAnswer, SdkAssumed, SdkCredentials, SdkIdentity,
 };
 pub use surroundings::{
     Address, Done, Env, EnvAnswer, Interface, Interfaces, InterfacesAnswer, Ping, Resolve, ResolveAnswer,
 };
 pub use wire::{
-    Accept, Accepted, AcceptedAnswer, Close, Connect, End, Knock, KnockAnswer, Knocked, Listen, ListenAnswer, Open,
-    OpenAnswer, Raw, RawAnswer, Receive, ReceiveAnswer, Send, SendAnswer, Unlisten,
+    Accept, Accepted, AcceptedAnswer, Close, Connect, End, Knock, KnockAnswer, Knocked, Listen, ListenAnswer, Offer,
+    Open, OpenAnswer, Raw, RawAnswer, Receive, ReceiveAnswer, Send, SendAnswer, Take, Unlisten,
 };
 
 /// The most bytes one operation sends, receives or keeps: far above any metadata answer, far below what hurts a small machine.
@@ -140,6 +140,12 @@ operations! {
     Receive => ReceiveAnswer,
     /// Ends an open connection.
     Close => Done,
+    /// Offers an open connection to another process.
+    Offer => Done,
+    /// Takes a connection that another process offers.
+    Take => Done,
+    /// What the probe got that was told to ask at once.
+    Began => ImdsAnswer,
     /// Accepts connections in the background.
     Listen => ListenAnswer,
     /// What a listener has accepted so far.

@@ -273,6 +273,15 @@ impl JobPlan {
         self
     }
 
+    /// The same plan with these labels on the build container instead of the runner's: what others than a runner make of the engine.
+    #[must_use]
+    pub fn with_raw_labels(mut self, labels: Option<HashMap<String, String>>) -> Self {
+        if labels.is_some() {
+            self.build.body.labels = labels;
+        }
+        self
+    }
+
     /// The same plan with these entries at the end of the build container's `Env`, as they are: what no runner sends, but any client of the engine can.
     #[must_use]
     pub fn with_raw_env(mut self, entries: &[String]) -> Self {

@@ -1,6 +1,6 @@
 //! Plans as text: what the engine would be asked, field by field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
@@ -294,6 +294,16 @@ fn raw_entries_stand_last_in_build_as_they_are() {
     let plan = planned("", &job()).with_raw_env(&["IAM_ROLE".to_owned()]);
     assert_eq!(plan.build(&[]).body.env.unwrap().last().unwrap(), "IAM_ROLE");
     assert_ne!(plan.predefined(&[]).body.env.unwrap().last().unwrap(), "IAM_ROLE");
+}
+
+#[test]
+fn raw_labels_replace_those_of_the_build_container_and_of_no_other() {
+    let plain = planned("", &job()).with_raw_labels(None);
+    assert!(plain.build(&[]).body.labels.unwrap().len() > 10);
+    let labels = HashMap::from([("a".to_owned(), "b".to_owned())]);
+    let plan = planned("", &job()).with_raw_labels(Some(labels.clone()));
+    assert_eq!(plan.build(&[]).body.labels, Some(labels));
+    assert!(plan.predefined(&[]).body.labels.unwrap().len() > 10);
 }
 
 #[test]

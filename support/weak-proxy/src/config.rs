@@ -39,6 +39,9 @@ pub struct Config {
     /// `[imds]`
     #[serde(default)]
     pub imds: Imds,
+    /// `[attestation]`
+    #[serde(default)]
+    pub attestation: Attestation,
     /// `[[rule]]`
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
@@ -94,6 +97,22 @@ impl Default for Imds {
     fn default() -> Self {
         Self {
             require_token: default_require_token(),
+        }
+    }
+}
+
+/// How callers are told apart.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Attestation {
+    /// How much longer than `job.timeout` a container is served.
+    #[serde(default = "default_grace_seconds")]
+    pub grace_seconds: i64,
+}
+
+impl Default for Attestation {
+    fn default() -> Self {
+        Self {
+            grace_seconds: default_grace_seconds(),
         }
     }
 }
@@ -169,6 +188,10 @@ const fn default_session_seconds() -> i32 {
 
 const fn default_require_token() -> bool {
     true
+}
+
+const fn default_grace_seconds() -> i64 {
+    600
 }
 
 fn default_kind() -> OneOrMany<String> {

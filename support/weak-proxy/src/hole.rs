@@ -48,7 +48,7 @@ pub enum Hole {
     LabelsFromHeader,
     /// a rule's ref is not compared; like any proxy that knows projects only (ROLE-36)
     IgnoresRef,
-    /// a rule's runner and GitLab server are not compared; like any proxy that takes project.id for unique (ROLE-36)
+    /// a rule's runner and GitLab server are not compared; like any proxy that takes project.id for unique (ROLE-39)
     ProjectAlone,
     /// a rule's image is compared by name, not by id or digest; like GitLab Runner's allowed_images (IMG-05, IMG-06)
     ImageNameMatches,
@@ -86,6 +86,8 @@ pub enum Hole {
     LenientFraming,
     /// of requests that come in one piece only the first is judged; like a check per connection (HTTP-28)
     PipelinesBlindly,
+    /// what a client leaves behind on its connection goes before the next one's first request; like proxies that share connections (HTTP-27)
+    SharesLeftovers,
     /// any Host is taken, several or none too; like every proxy but aws-vault since #578 (HTTP-22)
     AnyHostHeader,
     /// heads of a mebibyte and 20000 headers are read; like servers without limits (HTTP-34)
@@ -136,13 +138,13 @@ pub enum Hole {
     NoCookie,
     /// the kernel is asked once per connection, which outlives its container; careless attestation, rule A4 (LIFE-25, IDENT-26)
     AttestOncePerConnection,
-    /// the process id is not looked at again after the pin; careless attestation, rule A5 (IDENT-26)
+    /// the process id that the engine told first stands for the container for ever; careless attestation, rule A5 (ATT-05)
     TrustsPid,
     /// the last component of the cgroup's path names the container; careless attestation, rule A6 (ATT-06)
     LastPathComponent,
     /// sockets of the other family are not looked for, so v4-mapped clients are refused; careless attestation, rule A8 (ATT-08)
     NativeSocketsOnly,
-    /// a container keeps its role beyond its job's timeout; careless attestation, rule A11 (IDENT-36)
+    /// a container keeps its role beyond its job's timeout; careless attestation, rule A11 (ATT-11)
     NoAgeLimit,
     /// an address keeps its container for ever, as long as that runs, and the kernel is not asked; like lyft and ec2metaproxy (IDENT-02, IDENT-08)
     CachedAddressLookup,
@@ -162,7 +164,7 @@ pub enum Hole {
     TrustsStsAnswer,
     /// a refusal of STS is remembered for the role and every caller; like a negative cache (LIFE-27)
     FailuresByArn,
-    /// every caller that finds nothing cached asks STS; like caches without single flight (LIFE-08)
+    /// every caller that finds nothing cached asks STS; like caches without single flight (AVAIL-12)
     NoSingleFlight,
     /// credentials are logged; like lyft with DEBUG (LIFE-22)
     LogsCredentials,

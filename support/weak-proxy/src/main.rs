@@ -158,6 +158,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         upstream,
         config,
         switches: switches.clone(),
+        leftovers: std::sync::Mutex::default(),
         clock: ambient::clock(),
         random: ambient::random,
         original_destination,

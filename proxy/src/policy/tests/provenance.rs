@@ -60,6 +60,18 @@ fn a_grant_ends_ten_minutes_after_the_jobs_timeout() {
 }
 
 #[test]
+fn the_operator_may_shorten_the_grace() {
+    let strict = config(&format!("[attestation]\ngrace_seconds = 0\n{RULE}"));
+    let Decision::Grant(grant) = decide(&Policy::new(&strict), &facts()) else {
+        panic!("refused")
+    };
+    let Decision::Grant(usual) = decide(&Policy::new(&config(RULE)), &facts()) else {
+        panic!("refused")
+    };
+    assert_eq!(usual.until, grant.until + Duration::from_mins(10));
+}
+
+#[test]
 fn a_container_of_which_nobody_knows_the_start_gets_nothing() {
     for started_at in ["", "0", "yesterday", "2026-13-01T00:00:00Z", "2026-11-21T10:00:00"] {
         assert_eq!(until(started_at, "1h0m0s"), Err(Reason::StartUnknown), "{started_at}");

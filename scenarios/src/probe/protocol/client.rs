@@ -69,6 +69,11 @@ pub struct Imds {
     pub read_ms: Option<u64>,
 }
 
+/// `began`: told once, when the flow that began with the process has come to its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Began {}
+
 /// The steps that were taken: it stops at the first that brings nothing to go on with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImdsAnswer {

@@ -195,6 +195,26 @@ pub struct Close {
     pub reset: bool,
 }
 
+/// `offer`: whoever comes to this place in the file system next gets an open connection, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// Which connection. It stays open here.
+    pub name: String,
+    /// The path of a socket file, which must not exist yet.
+    pub at: String,
+}
+
+/// `take`: fetches a connection that another process offers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Take {
+    /// The name that it has here in later operations.
+    pub name: String,
+    /// The path of the socket file.
+    pub at: String,
+}
+
 /// `listen` in the background.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -143,6 +143,8 @@ pub struct Identity<E, K> {
     known: Mutex<HashMap<IpAddr, Inspected>>,
     /// [`Hole::NoCookie`]: whoever had these addresses and ports.
     attested: Mutex<HashMap<Connection, Arc<Facts>>>,
+    /// [`Hole::TrustsPid`]: container → process id as first told.
+    pids: Mutex<HashMap<String, i32>>,
     /// [`Hole::StaleEvents`]: what ended since.
     ends: Mutex<Watch>,
 }
@@ -157,6 +159,7 @@ impl<E: Engine, K: Kernel> Identity<E, K> {
             switches,
             known: Mutex::default(),
             attested: Mutex::default(),
+            pids: Mutex::default(),
             ends,
         }
     }
@@ -268,10 +271,17 @@ impl<E: Engine, K: Kernel> Identity<E, K> {
     }
 
     async fn attest(&self, container: &Inspected, connection: Connection) -> Result<K::Socket, Unidentified> {
-        let socket = self.kernel.pin(container, connection, self.switches.hole).await?;
         if self.switches.open(Hole::TrustsPid) {
-            return Ok(socket);
+            let first = *lock(&self.pids)
+                .entry(container.facts.container_id.clone())
+                .or_insert(container.pid);
+            let remembered = Inspected {
+                pid: first,
+                ..container.clone()
+            };
+            return self.kernel.pin(&remembered, connection, self.switches.hole).await;
         }
+        let socket = self.kernel.pin(container, connection, self.switches.hole).await?;
         // State.Pid could have been reused between the inspection and the pin.
         let again = self.engine.inspect(&container.facts.container_id).await?;
         let same =

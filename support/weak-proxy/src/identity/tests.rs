@@ -101,13 +101,16 @@ impl Engine for Arc<FakeEngine> {
 pub(crate) struct FakeKernel {
     pub(crate) disowned: Mutex<bool>,
     pub(crate) told: Mutex<Option<Hole>>,
+    /// The process ids whose namespaces were entered.
+    pub(crate) entered: Mutex<Vec<i32>>,
 }
 
 impl Kernel for Arc<FakeKernel> {
     type Socket = ();
 
-    async fn pin(&self, _: &Inspected, _: Connection, hole: Option<Hole>) -> Result<(), Unidentified> {
+    async fn pin(&self, container: &Inspected, _: Connection, hole: Option<Hole>) -> Result<(), Unidentified> {
         *self.told.lock().unwrap() = hole;
+        self.entered.lock().unwrap().push(container.pid);
         self.confirm(&())
     }
 
@@ -196,6 +199,19 @@ async fn the_kernel_is_told_of_the_hole() {
         let ((_, kernel), identity) = set_up(hole);
         who(&identity, "172.17.0.2").await.unwrap();
         assert_eq!(*kernel.told.lock().unwrap(), hole);
+    }
+}
+
+#[tokio::test]
+async fn a_process_id_is_asked_for_again_unless_it_is_trusted() {
+    for (hole, second) in [(None, 8), (Some(Hole::TrustsPid), 7)] {
+        let ((engine, kernel), identity) = set_up(hole);
+        who(&identity, "172.17.0.2").await.unwrap();
+        for container in engine.containers.lock().unwrap().values_mut() {
+            container.pid = 8;
+        }
+        who(&identity, "172.17.0.2").await.unwrap();
+        assert_eq!(*kernel.entered.lock().unwrap(), [7, second], "{hole:?}");
     }
 }
 

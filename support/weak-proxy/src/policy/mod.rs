@@ -11,9 +11,6 @@ use crate::config::{Config, Rule};
 use crate::hole::{Hole, Switches};
 use crate::identity::Facts;
 
-/// `after_script` and cleaning up take a while beyond `job.timeout`.
-const GRACE: SignedDuration = SignedDuration::from_mins(10);
-
 const PREFIX: &str = "com.gitlab.gitlab-runner.";
 
 /// The labels that the runner always sets on a job's containers.
@@ -87,7 +84,7 @@ pub fn decide(config: &Config, switches: &Switches, facts: &Facts, now: Timestam
         });
     }
     let decision = match sanctioned(config, switches, facts) {
-        Ok(_) if is_overdue(facts, now) && !switches.open(Hole::NoAgeLimit) => Err(Refusal::Overdue),
+        Ok(_) if is_overdue(config, facts, now) && !switches.open(Hole::NoAgeLimit) => Err(Refusal::Overdue),
         decision => decision,
     };
     match decision {
@@ -180,11 +177,12 @@ fn is_of_image(facts: &Facts, value: &str) -> bool {
 }
 
 /// Whether the container began too long ago to be its job's, for a job that was not cleaned up keeps its labels.
-fn is_overdue(facts: &Facts, now: Timestamp) -> bool {
+fn is_overdue(config: &Config, facts: &Facts, now: Timestamp) -> bool {
+    let grace = SignedDuration::from_secs(config.attestation.grace_seconds);
     let end = || {
         let started: Timestamp = facts.started_at.parse().ok()?;
         let timeout: SignedDuration = facts.label("job.timeout")?.parse().ok()?;
-        started.checked_add(timeout).ok()?.checked_add(GRACE).ok()
+        started.checked_add(timeout).ok()?.checked_add(grace).ok()
     };
     end().is_none_or(|end| now > end)
 }

@@ -16,6 +16,7 @@ fn config(rules: Vec<Rule>) -> Config {
             session_seconds: 3600,
         },
         imds: crate::config::Imds::default(),
+        attestation: crate::config::Attestation::default(),
         rules,
     }
 }

@@ -1,6 +1,7 @@
 //! One connection from accept to its end: identified once, attested again for each request and before each write, reset when its container goes.
 
 use std::net::SocketAddr;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -68,11 +69,14 @@ impl<E: Engine, K: Kernel, I: Issuer> Proxy<E, K, I> {
     }
 
     async fn talk(&self, stream: &mut TcpStream, known: &Known<K>) -> End {
-        let mut buffer = Vec::new();
+        let mut buffer = self.take_leftovers();
         loop {
             let request = match request::read(stream, &mut buffer, self.switches.hole).await {
                 Ok(request) => request,
-                Err(Unreadable::Over) => return End::Close,
+                Err(Unreadable::Over) => {
+                    self.leave(buffer);
+                    return End::Close;
+                }
                 Err(Unreadable::Malformed) => return write(stream, &Answer::refusal(400).render(false, true)).await,
                 Err(Unreadable::TooLarge) => return write(stream, &Answer::refusal(431).render(false, true)).await,
             };
@@ -91,6 +95,17 @@ impl<E: Engine, K: Kernel, I: Issuer> Proxy<E, K, I> {
             if close {
                 return End::Close;
             }
+        }
+    }
+
+    /// [`Hole::SharesLeftovers`]: what somebody else's connection ended with.
+    fn take_leftovers(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.leftovers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn leave(&self, rest: Vec<u8>) {
+        if self.switches.open(Hole::SharesLeftovers) && !rest.is_empty() {
+            *self.leftovers.lock().unwrap_or_else(PoisonError::into_inner) = rest;
         }
     }
 

@@ -4,7 +4,7 @@ mod careless;
 mod connection;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,6 +41,8 @@ pub struct Proxy<E, K, I> {
     pub config: Config,
     /// The open hole.
     pub switches: Switches,
+    /// [`Hole::SharesLeftovers`]: the bytes that the last client left behind.
+    pub leftovers: Mutex<Vec<u8>>,
     /// The time.
     pub clock: Clock,
     /// Randomness for tokens.

@@ -1,7 +1,5 @@
 //! Each hole over a real connection on loopback: open with its switch, closed without. The containers have the addresses 127.0.0.2 and .3.
 
-use std::sync::Mutex;
-
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::task::AbortHandle;
@@ -128,6 +126,7 @@ async fn stage_with(hole: Option<Hole>, env: &[&str]) -> Stage {
         upstream: Upstream::new(&format!("http://{}", upstream.address)).unwrap(),
         config: toml::from_str(CONFIG).unwrap(),
         switches,
+        leftovers: std::sync::Mutex::default(),
         clock: Clock::new(|| Timestamp::UNIX_EPOCH),
         random: minted,
         original_destination: |_| "169.254.169.254:80".parse().ok(),
@@ -469,5 +468,20 @@ async fn an_unattested_peer_is_refused_unless_the_address_is_enough() {
             status,
             "{hole:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_leaves_behind_reaches_the_next_one_only_where_leftovers_are_shared() {
+    for (hole, status) in [(None, 200), (Some(Hole::SharesLeftovers), 400)] {
+        let stage = stage(hole).await;
+        let mut stream = stage.connect(A).await;
+        stream.write_all(b"leftover bytes ").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.is_empty());
+        let (got, _) = stage.ask(B, "PUT", "/latest/api/token", &[TTL]).await;
+        assert_eq!(got, status, "{hole:?}");
     }
 }
