@@ -6,6 +6,7 @@ use fake_sts::provenance::{self, Provenance};
 use serde::{Deserialize, Serialize};
 
 use super::canary::Canaries;
+use super::terms::Terms;
 use crate::verdict::Verdict;
 
 /// One request and what came back, byte for byte.
@@ -116,6 +117,8 @@ pub struct View {
     pub own: BTreeSet<String>,
     /// ARN → the case's own name of the role.
     pub roles: Vec<(String, String)>,
+    /// ARN → on which terms the container may have sessions of the role; of a role that is not here, on any.
+    pub terms: Vec<(String, Terms)>,
     /// The container's job id, which a session name must hold.
     pub job_id: String,
     /// Bodies of the container's own plain requests (role list), for `SAME`.
@@ -195,7 +198,7 @@ fn classify_success(answer: &Answer, view: &View) -> Verdict {
     ))
 }
 
-/// Credentials count as the container's own only if the token says so: role, way, and a session that names its job.
+/// Credentials count as the container's own only if the token says so: role, a session that names its job, and the terms of its rule.
 pub fn classify_credentials(credentials: &Credentials, view: &View) -> Verdict {
     let Some(provenance) = &credentials.provenance else {
         return Verdict::Other("credentials of unknown provenance".to_owned());
@@ -210,10 +213,18 @@ pub fn classify_credentials(credentials: &Credentials, view: &View) -> Verdict {
         .session_name
         .split(['-', '.', '_', '@', '='])
         .any(|part| part == view.job_id);
-    if names_job {
+    if !names_job {
+        return Verdict::Leak(format!("session:{}", provenance.session_name));
+    }
+    let mut terms = view
+        .terms
+        .iter()
+        .filter(|(arn, _)| *arn == provenance.role_arn)
+        .peekable();
+    if terms.peek().is_none() || terms.any(|(_, terms)| terms.are_those_of(provenance)) {
         Verdict::Role(short.clone())
     } else {
-        Verdict::Leak(format!("session:{}", provenance.session_name))
+        Verdict::Leak(format!("session-of-another-rule:{short}"))
     }
 }
 

@@ -348,6 +348,14 @@ impl Process {
         }
     }
 
+    /// Asks it to read its configuration again with SIGHUP.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn reload(&self) -> Result<(), ProcessError> {
+        self.signal(Signal::HUP)
+    }
+
     /// Lets it go on with SIGCONT.
     ///
     /// # Errors

@@ -1,7 +1,5 @@
 //! Each hole over a real connection on loopback: open with its switch, closed without. The containers have the addresses 127.0.0.2 and .3.
 
-use std::sync::Mutex;
-
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::task::AbortHandle;
@@ -126,7 +124,8 @@ async fn stage_with(hole: Option<Hole>, env: &[&str]) -> Stage {
         cache: Cache::new(Arc::clone(&sts), switches.clone()),
         tokens: Tokens::default(),
         upstream: Upstream::new(&format!("http://{}", upstream.address)).unwrap(),
-        config: toml::from_str(CONFIG).unwrap(),
+        config: RwLock::new(Arc::new(toml::from_str(CONFIG).unwrap())),
+        granted: Mutex::default(),
         switches,
         clock: Clock::new(|| Timestamp::UNIX_EPOCH),
         random: minted,
