@@ -250,6 +250,7 @@ fn is_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::model::Rule;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -263,6 +264,7 @@ mod tests {
         let view = View {
             own: BTreeSet::from(["role:x-own".to_owned()]),
             roles: vec![("arn:aws:iam::1:role/x-own".to_owned(), "own".to_owned())],
+            terms: Vec::new(),
             job_id: "500".to_owned(),
             plain: BTreeSet::from(["x-own".to_owned()]),
             host_role: "lab-host".to_owned(),
@@ -365,6 +367,19 @@ mod tests {
         assert_eq!(
             classify_credentials(&issued("arn:aws:iam::1:role/x-b", "20-500-Ab3"), &view),
             Verdict::Leak("role:x-b".to_owned())
+        );
+        let terms = |text: &str| {
+            let rule: Rule = toml::from_str(&format!("job = \"a\"\n{text}")).unwrap();
+            (own.to_owned(), Terms::of(&rule))
+        };
+        let on = |terms: Vec<(String, Terms)>| {
+            classify_credentials(&issued(own, "20-500-Ab3"), &View { terms, ..view.clone() })
+        };
+        let (plain, narrow) = (terms(""), terms("session_policy = \"{}\""));
+        assert_eq!(on(vec![narrow.clone(), plain]), Verdict::Role("own".to_owned()));
+        assert_eq!(
+            on(vec![narrow]),
+            Verdict::Leak("session-of-another-rule:own".to_owned())
         );
     }
 
