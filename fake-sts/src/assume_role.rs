@@ -131,6 +131,7 @@ pub fn decide(
         // The model's range was checked: 900 to 43200.
         duration_seconds: u32::try_from(request.duration).unwrap_or_default(),
         policy: request.policy.clone(),
+        policy_arns: request.policy_arns.clone(),
         tags,
         transitive_tag_keys,
         source_identity: request.source_identity.clone().or(inherited.source_identity),
@@ -217,6 +218,12 @@ fn authorize(state: &State, caller: &Caller, role: &Role, ask: &Ask<'_>) -> Resu
             Finding::Silent(why) => return Err(silent("session policy", &why)),
             Finding::Allowed(_) => {}
         }
+    }
+    if let Caller::Session(session) = caller
+        && let Some(arn) = session.policy_arns.first()
+    {
+        // What it says decides what the session may do, so whoever does not know it must not allow anything.
+        return Err(format!("session policy: this fake does not know what {arn} says"));
     }
     if allowed {
         Ok(())

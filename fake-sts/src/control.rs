@@ -156,6 +156,7 @@ pub fn decide(state: &State, wanted: &Wanted) -> Result<Grant, WantedError> {
         external_id: None,
         duration_seconds: wanted.duration_seconds,
         policy: None,
+        policy_arns: Vec::new(),
         tags: BTreeMap::new(),
         transitive_tag_keys: BTreeSet::new(),
         source_identity: None,

@@ -37,6 +37,8 @@ pub struct Grant {
     pub duration_seconds: u32,
     /// The session policy: text and meaning.
     pub policy: Option<(String, Policy)>,
+    /// Managed session policies.
+    pub policy_arns: Vec<String>,
     /// Session tags, inherited ones included.
     pub tags: BTreeMap<String, String>,
     /// Keys of the tags to inherit.
@@ -64,6 +66,7 @@ pub fn mint(grant: Grant, seed: &Seed, serial: u64, canary: &Canary, now: Timest
         via: grant.via,
         duration_seconds: grant.duration_seconds,
         policy_sha256: grant.policy.as_ref().map(|(text, _)| hex::encode(Sha256::digest(text))),
+        policy_arns: grant.policy_arns.clone(),
         source_identity: grant.source_identity.clone(),
     };
     Session {
@@ -80,6 +83,7 @@ pub fn mint(grant: Grant, seed: &Seed, serial: u64, canary: &Canary, now: Timest
         via: grant.via,
         of_world: grant.of_world,
         policy: grant.policy.map(|(_, policy)| policy),
+        policy_arns: grant.policy_arns,
         tags: grant.tags,
         transitive_tag_keys: grant.transitive_tag_keys,
         source_identity: grant.source_identity,

@@ -15,6 +15,9 @@ pub const DEFAULT_DURATION: i32 = 3_600;
 /// Plain text of a session policy, its ARNs included (service model).
 const PACKED_LIMIT: usize = 2_048;
 
+/// Managed session policies of one session.
+const POLICY_ARNS: usize = 10;
+
 /// A well-formed AssumeRole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssumeRole {
@@ -28,6 +31,8 @@ pub struct AssumeRole {
     pub external_id: Option<String>,
     /// The session policy: its text, and what it says.
     pub policy: Option<(String, Policy)>,
+    /// Managed session policies, as sent. What they say is not known here.
+    pub policy_arns: Vec<String>,
     /// Session tags, keys as sent.
     pub tags: BTreeMap<String, String>,
     /// Keys of the tags that sessions made from this one inherit.
@@ -100,6 +105,7 @@ pub fn read_assume_role(parameters: &Parameters) -> Result<AssumeRole, Parameter
         true,
     );
     let policy = check.text(parameters, "Policy", "policy", 1..=2_048, Some(&POLICY_TEXT), false);
+    let policy_arns = check.policy_arns(parameters);
     if let Some(seconds) = duration {
         check.range("durationSeconds", seconds, 900, 43_200);
     }
@@ -129,13 +135,16 @@ pub fn read_assume_role(parameters: &Parameters) -> Result<AssumeRole, Parameter
         // Both were reported as null above.
         return Err(ParameterError::Constraints { violations: Vec::new() });
     };
-    if Arn::parse(&role_arn).is_none() {
-        return Err(ParameterError::BadArn { arn: role_arn });
+    if let Some(arn) = [&role_arn]
+        .into_iter()
+        .chain(&policy_arns)
+        .find(|arn| Arn::parse(arn).is_none())
+    {
+        return Err(ParameterError::BadArn { arn: arn.clone() });
     }
-    for parameter in ["PolicyArns", "ProvidedContexts"] {
-        if !parameters.members(parameter).is_empty() {
-            return Err(ParameterError::Unbuilt { parameter });
-        }
+    if !parameters.members("ProvidedContexts").is_empty() {
+        let parameter = "ProvidedContexts";
+        return Err(ParameterError::Unbuilt { parameter });
     }
     for parameter in ["SerialNumber", "TokenCode"] {
         if parameters.get(parameter).is_some() {
@@ -150,10 +159,21 @@ pub fn read_assume_role(parameters: &Parameters) -> Result<AssumeRole, Parameter
         duration: duration.unwrap_or(DEFAULT_DURATION),
         external_id,
         policy,
+        policy_arns,
         tags,
         transitive_tag_keys,
         source_identity,
     })
+}
+
+/// The managed session policies of a request, in the order of their indices.
+#[must_use]
+pub fn policy_arns(parameters: &Parameters) -> Vec<&str> {
+    let members = parameters.members("PolicyArns").into_iter();
+    members
+        .filter(|(_, field, _)| *field == "arn")
+        .map(|(_, _, arn)| arn)
+        .collect()
 }
 
 /// Java's reading of an integer: a plus sign and leading zeros are fine.
@@ -195,15 +215,16 @@ fn read_tags(tags: Vec<(String, String)>, parameters: &Parameters) -> Result<Tag
     Ok((tags.into_iter().collect(), keys))
 }
 
-/// How much of its limit the session policy and tags take, in percent; `None` when neither was given.
+/// How much of its limit the session policies and tags take, in percent; `None` when neither was given.
 #[must_use]
 pub fn packed_size(request: &AssumeRole) -> Option<i64> {
-    if request.policy.is_none() && request.tags.is_empty() {
+    if request.policy.is_none() && request.policy_arns.is_empty() && request.tags.is_empty() {
         return None;
     }
     let policy = request.policy.as_ref().map_or(0, |(text, _)| text.len());
     let tags: usize = request.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
-    i64::try_from(((policy + tags) * 100).div_ceil(PACKED_LIMIT)).ok()
+    let arns: usize = request.policy_arns.iter().map(String::len).sum();
+    i64::try_from(((policy + arns + tags) * 100).div_ceil(PACKED_LIMIT)).ok()
 }
 
 /// Which characters a member takes, and how STS writes it.
@@ -297,6 +318,24 @@ impl Check {
             let rule = format!("have value less than or equal to {most}");
             self.violation(Some(&value.to_string()), member, &rule);
         }
+    }
+
+    fn policy_arns(&mut self, parameters: &Parameters) -> Vec<String> {
+        let arns: Vec<String> = policy_arns(parameters).into_iter().map(str::to_owned).collect();
+        if arns.len() > POLICY_ARNS {
+            let rule = format!("have length less than or equal to {POLICY_ARNS}");
+            self.violation(Some("policyArns"), "policyArns", &rule);
+        }
+        for (index, arn) in arns.iter().enumerate() {
+            let member = format!("policyArns.{}.member.arn", index + 1);
+            let length = arn.chars().count();
+            if length < 20 {
+                self.violation(Some(arn), &member, "have length greater than or equal to 20");
+            } else if length > 2_048 {
+                self.violation(Some(arn), &member, "have length less than or equal to 2048");
+            }
+        }
+        arns
     }
 
     fn tags(&mut self, parameters: &Parameters) -> Vec<(String, String)> {

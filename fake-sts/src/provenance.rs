@@ -65,6 +65,9 @@ pub struct Provenance {
     /// SHA-256 of the session policy, in hex, if the request had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_sha256: Option<String>,
+    /// Managed session policies, as the request had them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policy_arns: Vec<String>,
     /// SourceIdentity of the session, given or inherited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_identity: Option<String>,
@@ -133,6 +136,7 @@ mod tests {
     prop_compose! {
         fn any_provenance()(
             texts in proptest::collection::vec(".{0,40}", 5),
+            policy_arns in proptest::collection::vec(".{0,20}", 0..3),
             optional in proptest::collection::vec(proptest::option::of(".{0,20}"), 3),
             seconds in 0_i64..4_000_000_000,
             duration_seconds: u32,
@@ -149,6 +153,7 @@ mod tests {
                 via,
                 duration_seconds,
                 policy_sha256: optional[1].clone(),
+                policy_arns,
                 source_identity: optional[2].clone(),
             }
         }

@@ -44,6 +44,8 @@ pub struct Session {
     pub of_world: bool,
     /// The session policy.
     pub policy: Option<Policy>,
+    /// Managed session policies.
+    pub policy_arns: Vec<String>,
     /// Session tags.
     pub tags: BTreeMap<String, String>,
     /// Keys of inherited tags.

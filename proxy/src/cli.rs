@@ -32,6 +32,9 @@ pub enum Command {
     /// Applies and verifies the firewall rules (unless firewall.manage = false), proves with a probe container that callers can be told apart
     /// (unless attestation.self_test = false), and then answers. The rules stay when the proxy ends: a job that then asks gets no
     /// answer, and never the real service's.
+    ///
+    /// SIGHUP makes it read the file again: the [[rule]]s take the place of those in force at once, with all that the earlier ones had given,
+    /// or, if the file has a fault or anything but rules has changed, nothing changes and the log says why.
     Run(ConfigFile),
     /// Check the configuration: every fault with its line and remedy, then what is allowed but unwise
     Check(ConfigFile),

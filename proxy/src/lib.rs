@@ -18,6 +18,7 @@ mod fixture;
 pub mod metrics;
 pub mod policy;
 pub mod refusal;
+pub mod reload;
 pub mod request;
 pub mod routes;
 pub mod run;

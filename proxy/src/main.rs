@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::num::NonZeroU16;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -11,6 +10,7 @@ use metadata_proxy::ambient;
 use metadata_proxy::cli::{Cli, Command, ConfigFile, FirewallAction};
 use metadata_proxy::config::{Config, Environment, HostAccess};
 use metadata_proxy::firewall::{self, FirewallError, HostPlan, Plan};
+use metadata_proxy::reload::{Origin, Unusable};
 use metadata_proxy::run::run;
 use metadata_proxy::selftest;
 use tracing_subscriber::EnvFilter;
@@ -48,11 +48,12 @@ fn main() -> ExitCode {
 fn obey(command: Command) -> Result<(), u8> {
     match command {
         Command::Run(file) => {
-            let config = read(&file)?;
+            let origin = origin(&file);
+            let config = read_from(&origin)?;
             for warning in config.warnings() {
                 complain("warning", &warning);
             }
-            drive(run(&config, announce))
+            drive(run(&config, &origin, announce))
         }
         Command::Check(file) => {
             let config = read(&file)?;
@@ -140,26 +141,35 @@ fn plan(file: &ConfigFile, config: &Config) -> Result<Plan, u8> {
     })
 }
 
-fn read(file: &ConfigFile) -> Result<Config, u8> {
-    let environment = Environment {
-        docker_host: ambient::variable("DOCKER_HOST"),
-        sts_endpoint: ambient::variable("AWS_ENDPOINT_URL_STS"),
-        region: ambient::variable("AWS_REGION"),
-    };
-    let text = read_text(&file.path)?;
-    Config::read(&file.path.display().to_string(), &text, &environment).map_err(|faults| {
-        for fault in &faults.0 {
-            complain("error", &fault.to_string());
-        }
-        MISUSED
-    })
+fn origin(file: &ConfigFile) -> Origin {
+    Origin {
+        path: file.path.clone(),
+        environment: Environment {
+            docker_host: ambient::variable("DOCKER_HOST"),
+            sts_endpoint: ambient::variable("AWS_ENDPOINT_URL_STS"),
+            region: ambient::variable("AWS_REGION"),
+        },
+    }
 }
 
-fn read_text(path: &Path) -> Result<String, u8> {
-    std::fs::read_to_string(path).map_err(|error| {
-        complain("error", &format!("cannot read {}", path.display()));
-        complain("caused by", &error.to_string());
-        complain("hint", "name the configuration with --config FILE");
+fn read(file: &ConfigFile) -> Result<Config, u8> {
+    read_from(&origin(file))
+}
+
+fn read_from(origin: &Origin) -> Result<Config, u8> {
+    origin.read().map_err(|unusable| {
+        match unusable {
+            Unusable::Unreadable { path, source } => {
+                complain("error", &format!("cannot read {}", path.display()));
+                complain("caused by", &source.to_string());
+                complain("hint", "name the configuration with --config FILE");
+            }
+            Unusable::Faulty(faults) => {
+                for fault in &faults.0 {
+                    complain("error", &fault.to_string());
+                }
+            }
+        }
         MISUSED
     })
 }

@@ -116,7 +116,7 @@ impl Refusal {
             Self::Method { .. } => Status::NotAllowed,
             Self::Crowded => Status::Unavailable,
             Self::Credentials(failure) => match failure {
-                Failure::Denied => Status::Forbidden,
+                Failure::Denied | Failure::Withdrawn => Status::Forbidden,
                 Failure::Throttled
                 | Failure::Unreachable
                 | Failure::TimedOut

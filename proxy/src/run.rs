@@ -1,5 +1,6 @@
 //! Puts the parts together and serves, from a configuration to SIGTERM. Decides nothing about requests.
 
+use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
 use std::num::NonZeroU16;
@@ -8,21 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::ambient;
 use crate::attest::{KernelAttestor, StartError};
 use crate::audit::{self, AuditLog, Sink};
+use crate::caller::Attestor;
 use crate::config::{Audit, Config, HostAccess, Shared};
-use crate::credentials::{Cache, NoClient, Sts};
+use crate::credentials::{AssumeRole, Cache, NoClient, Sts};
 use crate::engine::{Engine, EngineError};
 use crate::firewall::{self, Difference, ENDPOINTS, FirewallError, HostPlan, Plan};
 use crate::metrics::{self, BindFault, Metrics};
 use crate::policy::Policy;
+use crate::reload::{self, Origin, Unusable};
 use crate::selftest::{self, SelfTestError};
 use crate::serve::{
-    self, Accept as _, CONNECTIONS_MAX, CONNECTIONS_OF_ONE, Counts, ListenFault, Listener, Service, Terms,
+    self, Accept as _, CONNECTIONS_MAX, CONNECTIONS_OF_ONE, Counts, InForce, ListenFault, Listener, Service, Terms,
 };
 use crate::token::Tokens;
 
@@ -95,13 +98,15 @@ impl RunError {
     }
 }
 
-/// Serves until SIGTERM or SIGINT. `announce` prints a line to stdout.
+/// Serves until SIGTERM or SIGINT, and reads `origin` again on SIGHUP. `announce` prints a line to stdout.
 ///
 /// # Errors
 /// When the proxy cannot start; it then serves nobody.
-pub async fn run(config: &Config, announce: impl Fn(&str)) -> Result<(), RunError> {
+pub async fn run(config: &Config, origin: &Origin, announce: impl Fn(&str)) -> Result<(), RunError> {
     let stop = CancellationToken::new();
     follow_signals(stop.clone())?;
+    // From the first moment: unheard, the signal would end the process. Until it serves, it waits.
+    let hangup = signal(SignalKind::hangup()).map_err(RunError::system("wait for SIGHUP"))?;
     raise_file_limit();
     let clock = ambient::clock();
     let metrics = Metrics::new();
@@ -136,7 +141,7 @@ pub async fn run(config: &Config, announce: impl Fn(&str)) -> Result<(), RunErro
     let (audit, audit_thread) = start_audit(config, &metrics)?;
     let service = Arc::new(Service {
         attestor,
-        policy: Policy::new(config),
+        policy: InForce::new(Policy::new(config)),
         terms: Terms {
             tokens: Tokens::new(ambient::random()),
             require_token: config.imds.require_token,
@@ -144,7 +149,6 @@ pub async fn run(config: &Config, announce: impl Fn(&str)) -> Result<(), RunErro
             started: clock.now(),
         },
         credentials,
-        session_seconds: config.aws.session_seconds,
         clock,
         nonce: Box::new(ambient::random),
         audit,
@@ -161,7 +165,10 @@ pub async fn run(config: &Config, announce: impl Fn(&str)) -> Result<(), RunErro
             .map_err(RunError::system("read the listening address"))?;
         announce(&format!("listening on http://{address}"));
     }
-    serve::run(service, listeners, stop).await;
+    tokio::join!(
+        follow_file(hangup, config, origin, Arc::clone(&service), stop.clone(), &announce),
+        serve::run(service, listeners, stop)
+    );
     // Nobody is answered any more, and the addresses of containers that end now will belong to others.
     if config.bridges.shared == Shared::Filter
         && let Err(error) = firewall::remove_sources().await
@@ -290,6 +297,64 @@ fn follow_signals(stop: CancellationToken) -> Result<(), RunError> {
         stop.cancel();
     });
     Ok(())
+}
+
+/// Reads the configuration again at each SIGHUP: its rules take the place of those in force, or nothing changes at all.
+async fn follow_file<A: Attestor, S: AssumeRole>(
+    mut hangup: Signal,
+    config: &Config,
+    origin: &Origin,
+    service: Arc<Service<A, S>>,
+    stop: CancellationToken,
+    announce: &impl Fn(&str),
+) {
+    let mut known = config.warnings();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            received = hangup.recv() => if received.is_none() { return },
+        }
+        let Some(new) = read_again(config, origin) else {
+            service.metrics.count_reload(false);
+            announce("policy not reloaded: the one of before stays in force");
+            continue;
+        };
+        let warnings = new.warnings();
+        for warning in warnings.iter().filter(|warning| !known.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
+        known = warnings;
+        let replaced = service.replace_policy(&new);
+        tracing::info!(
+            rules = replaced.rules,
+            withdrawn = replaced.withdrawn.join(", "),
+            forgotten = replaced.forgotten,
+            "the policy is replaced"
+        );
+        service.metrics.count_reload(true);
+        announce(&format!("policy reloaded: {} in force", count(replaced.rules, "rule")));
+    }
+}
+
+/// The configuration as it is now, if it can take over. Faults are told in the words of `check`.
+fn read_again(config: &Config, origin: &Origin) -> Option<Config> {
+    match origin.read() {
+        Ok(new) => match reload::compare(config, &new) {
+            Ok(()) => return Some(new),
+            Err(needs_restart) => tracing::error!("{}: {needs_restart}", origin.path.display()),
+        },
+        Err(Unusable::Faulty(faults)) => faults.0.iter().for_each(|fault| tracing::error!("{fault}")),
+        Err(unreadable @ Unusable::Unreadable { .. }) => {
+            tracing::error!(cause = unreadable.source().map(ToString::to_string), "{unreadable}");
+        }
+    }
+    None
+}
+
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 fn start_audit(config: &Config, metrics: &Arc<Metrics>) -> Result<(AuditLog, std::thread::JoinHandle<()>), RunError> {

@@ -1,4 +1,4 @@
-//! Session tokens of our own (IMDSv2), bound to one run of one container (P9). Nothing is stored: a token proves itself.
+//! Session tokens of our own (IMDSv2), bound to one run of one container (P9) and to the rule that is for it. Nothing is stored: a token proves itself.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
@@ -7,6 +7,7 @@ use sha2::Sha256;
 use thiserror::Error;
 
 use crate::caller::Run;
+use crate::policy::Edition;
 
 /// Longest time to live that the service grants: six hours.
 pub const TTL_MAX: u32 = 21_600;
@@ -28,7 +29,7 @@ pub enum TokenFault {
     /// The header was sent more than once.
     #[error("token-ambiguous")]
     Ambiguous,
-    /// Not minted by this process for this run.
+    /// Not minted by this process for this run, under the rule that is in force.
     #[error("token-invalid")]
     Invalid,
     /// It was good once.
@@ -59,16 +60,16 @@ impl Tokens {
         Self { mac: Hmac::new(&block) }
     }
 
-    /// Makes a token for a run. `now` is in seconds since 1970.
+    /// Makes a token for a run under a rule. `now` is in seconds since 1970.
     #[must_use]
-    pub fn mint(&self, run: &Run, ttl: u32, now: u64, nonce: [u8; NONCE_BYTES]) -> String {
+    pub fn mint(&self, run: &Run, rule: Edition, ttl: u32, now: u64, nonce: [u8; NONCE_BYTES]) -> String {
         // Four bytes of seconds last until 2106.
         let expiry = u32::try_from(now.saturating_add(u64::from(ttl))).unwrap_or(u32::MAX);
         let mut bytes = Vec::with_capacity(40);
         bytes.extend_from_slice(&HEAD);
         bytes.extend_from_slice(&expiry.to_be_bytes());
         bytes.extend_from_slice(&nonce);
-        let mac = self.authenticate(run, &bytes).finalize().into_bytes();
+        let mac = self.authenticate(run, rule, &bytes).finalize().into_bytes();
         bytes.extend_from_slice(mac.get(..MAC_BYTES).unwrap_or_default());
         URL_SAFE.encode(bytes)
     }
@@ -76,8 +77,8 @@ impl Tokens {
     /// Says how many seconds a token of this run has left.
     ///
     /// # Errors
-    /// Unless this process minted it for this very run, and its time is not over.
-    pub fn verify(&self, run: &Run, text: &str, now: u64) -> Result<u32, TokenFault> {
+    /// Unless this process minted it for this very run under this very rule, and its time is not over.
+    pub fn verify(&self, run: &Run, rule: Edition, text: &str, now: u64) -> Result<u32, TokenFault> {
         if text.len() != TEXT_LENGTH {
             return Err(TokenFault::Invalid);
         }
@@ -86,7 +87,7 @@ impl Tokens {
             .split_at_checked(HEAD.len() + EXPIRY_BYTES + NONCE_BYTES)
             .ok_or(TokenFault::Invalid)?;
         // The comparison takes the same time whatever the difference.
-        self.authenticate(run, signed)
+        self.authenticate(run, rule, signed)
             .verify_truncated_left(mac)
             .map_err(|_| TokenFault::Invalid)?;
         if mac.len() != MAC_BYTES {
@@ -102,10 +103,11 @@ impl Tokens {
         }
     }
 
-    fn authenticate(&self, run: &Run, signed: &[u8]) -> Hmac<Sha256> {
+    fn authenticate(&self, run: &Run, rule: Edition, signed: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.mac.clone();
         mac.update(signed);
         mac.update(&run.cgroup_id.to_be_bytes());
+        mac.update(&rule.number().to_be_bytes());
         for text in [&run.container_id, &run.started_at] {
             // With its length, so that no two pairs read alike.
             mac.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -130,6 +132,8 @@ mod tests {
 
     use super::{TokenFault, Tokens, parse_ttl};
     use crate::caller::Run;
+    use crate::fixture::{RULE, config};
+    use crate::policy::{Edition, Policy};
 
     fn run() -> Run {
         Run {
@@ -145,23 +149,29 @@ mod tests {
 
     #[test]
     fn a_token_looks_like_one_of_aws() {
-        let token = tokens().mint(&run(), 21_600, 1_800_000_000, [9; 8]);
+        let token = tokens().mint(&run(), Edition::FIRST, 21_600, 1_800_000_000, [9; 8]);
         assert_eq!(token.len(), 56);
         assert!(token.starts_with("AQAEA") && token.ends_with("=="), "{token}");
     }
 
     #[test]
     fn a_token_lives_until_its_expiry_and_not_longer() {
-        let token = tokens().mint(&run(), 60, 1000, [0; 8]);
-        assert_eq!(tokens().verify(&run(), &token, 1000), Ok(60));
-        assert_eq!(tokens().verify(&run(), &token, 1059), Ok(1));
-        assert_eq!(tokens().verify(&run(), &token, 1060), Err(TokenFault::Expired));
-        assert_eq!(tokens().verify(&run(), &token, 999_999), Err(TokenFault::Expired));
+        let token = tokens().mint(&run(), Edition::FIRST, 60, 1000, [0; 8]);
+        assert_eq!(tokens().verify(&run(), Edition::FIRST, &token, 1000), Ok(60));
+        assert_eq!(tokens().verify(&run(), Edition::FIRST, &token, 1059), Ok(1));
+        assert_eq!(
+            tokens().verify(&run(), Edition::FIRST, &token, 1060),
+            Err(TokenFault::Expired)
+        );
+        assert_eq!(
+            tokens().verify(&run(), Edition::FIRST, &token, 999_999),
+            Err(TokenFault::Expired)
+        );
     }
 
     #[test]
     fn a_token_of_another_run_is_refused() {
-        let token = tokens().mint(&run(), 60, 1000, [0; 8]);
+        let token = tokens().mint(&run(), Edition::FIRST, 60, 1000, [0; 8]);
         for other in [
             Run {
                 container_id: "b".repeat(64),
@@ -181,14 +191,28 @@ mod tests {
                 ..run()
             },
         ] {
-            assert_eq!(tokens().verify(&other, &token, 1000), Err(TokenFault::Invalid));
+            assert_eq!(
+                tokens().verify(&other, Edition::FIRST, &token, 1000),
+                Err(TokenFault::Invalid)
+            );
         }
     }
 
     #[test]
+    fn a_token_of_another_edition_of_the_rule_is_refused() {
+        let other = Policy::new(&config(RULE)).succeed(&config("")).succeed(&config(RULE));
+        let other = other.editions().next().unwrap();
+        let token = tokens().mint(&run(), Edition::FIRST, 60, 1000, [0; 8]);
+        assert_eq!(tokens().verify(&run(), other, &token, 1000), Err(TokenFault::Invalid));
+    }
+
+    #[test]
     fn a_token_of_an_earlier_process_is_refused() {
-        let token = Tokens::new([8; 32]).mint(&run(), 60, 1000, [0; 8]);
-        assert_eq!(tokens().verify(&run(), &token, 1000), Err(TokenFault::Invalid));
+        let token = Tokens::new([8; 32]).mint(&run(), Edition::FIRST, 60, 1000, [0; 8]);
+        assert_eq!(
+            tokens().verify(&run(), Edition::FIRST, &token, 1000),
+            Err(TokenFault::Invalid)
+        );
     }
 
     #[test]
@@ -219,23 +243,23 @@ mod tests {
     proptest! {
         #[test]
         fn any_flipped_bit_is_refused(byte in 0usize..56, bit in 0u32..8, ttl in 1u32..=21_600, nonce: [u8; 8]) {
-            let token = tokens().mint(&run(), ttl, 1000, nonce);
+            let token = tokens().mint(&run(), Edition::FIRST, ttl, 1000, nonce);
             let mut bytes = token.into_bytes();
             bytes[byte] ^= 1 << bit;
             if let Ok(text) = String::from_utf8(bytes) {
-                prop_assert_eq!(tokens().verify(&run(), &text, 1000), Err(TokenFault::Invalid));
+                prop_assert_eq!(tokens().verify(&run(), Edition::FIRST, &text, 1000), Err(TokenFault::Invalid));
             }
         }
 
         #[test]
         fn any_other_text_is_refused(text in "[A-Za-z0-9_=-]{0,80}") {
-            prop_assert_eq!(tokens().verify(&run(), &text, 1000), Err(TokenFault::Invalid));
+            prop_assert_eq!(tokens().verify(&run(), Edition::FIRST, &text, 1000), Err(TokenFault::Invalid));
         }
 
         #[test]
         fn a_cut_token_is_refused(length in 0usize..56) {
-            let token = tokens().mint(&run(), 60, 1000, [0; 8]);
-            prop_assert_eq!(tokens().verify(&run(), &token[..length], 1000), Err(TokenFault::Invalid));
+            let token = tokens().mint(&run(), Edition::FIRST, 60, 1000, [0; 8]);
+            prop_assert_eq!(tokens().verify(&run(), Edition::FIRST, &token[..length], 1000), Err(TokenFault::Invalid));
         }
     }
 }

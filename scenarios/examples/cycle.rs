@@ -6,7 +6,6 @@
 
 use std::error::Error;
 use std::path::Path;
-use std::time::Instant;
 
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
@@ -16,6 +15,7 @@ use lab::{InstanceSpec, Lab, LabOptions, RunId};
 use scenarios::ambient::Ambient;
 use scenarios::image::{Base, Images, JobImage};
 use scenarios::report::RunReport;
+use tokio::time::Instant;
 
 /// Containers at once at which the engine was fastest on two processors (7.9 a second; 6.9 at four).
 const AT_ONCE: usize = 8;

@@ -87,12 +87,17 @@ impl Cast {
         }
     }
 
+    /// The rules for a container of this job and kind.
+    pub fn rules<'a>(&self, case: &'a Case, job: &str, kind: &str) -> impl Iterator<Item = &'a Rule> {
+        let project = self.jobs.get(job).map(|(project, _)| *project);
+        case.rules.iter().filter(move |rule| {
+            self.jobs.get(&rule.job).map(|(project, _)| *project) == project && applies_to(rule, kind)
+        })
+    }
+
     /// World names of the roles that the operator sanctions for a container of this job and kind: the rule's role first, then what may be selected.
     pub fn sanctioned<'a>(&self, case: &'a Case, job: &str, kind: &str) -> Vec<&'a str> {
-        let project = self.jobs.get(job).map(|(project, _)| *project);
-        case.rules
-            .iter()
-            .filter(|rule| self.jobs.get(&rule.job).map(|(project, _)| *project) == project && applies_to(rule, kind))
+        self.rules(case, job, kind)
             .flat_map(|rule| rule.role.iter().chain(&rule.selectable).map(String::as_str))
             .collect()
     }

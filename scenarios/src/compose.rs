@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::case::model::{Case, Defence, Job};
+use crate::case::model::{Case, Defence, Job, Rule};
 use crate::cast::{ACCOUNT, Cast, GITLAB, HOST_ROLE, REGION, role_arn, world_role};
 
 /// How the instance answers metadata requests.
@@ -102,9 +102,11 @@ pub fn world(cases: &[&Case], settings: &InstanceSettings) -> String {
     world.to_string()
 }
 
-/// The operator's configuration of the proxy: one rule for each `[[rule]]` of these cases. `image_id` knows the id of a job's image.
+/// The operator's configuration of the proxy: one rule for each `[[rule]]` of these cases, but for those for the jobs in `without`. `image_id` knows
+/// the id of a job's image.
 pub fn proxy_config(
     cases: &[&Case],
+    without: &[String],
     image_id: impl Fn(&str, &Job) -> String,
     engine_socket: &str,
     sts: &str,
@@ -114,7 +116,8 @@ pub fn proxy_config(
     let mut rules = Vec::new();
     for case in cases {
         let cast = Cast::new(case);
-        for (index, rule) in case.rules.iter().enumerate() {
+        let kept = |(_, rule): &(usize, &Rule)| !without.contains(&rule.job);
+        for (index, rule) in case.rules.iter().enumerate().filter(kept) {
             let project = cast.jobs.get(&rule.job).map_or(0, |(project, _)| *project);
             let mut entry = table([
                 ("name", text(&format!("{}-{index}", case.id.to_lowercase()))),
@@ -142,6 +145,15 @@ pub fn proxy_config(
             }
             if let Some(id) = &rule.external_id {
                 entry.insert("external_id".to_owned(), text(id));
+            }
+            if let Some(policy) = &rule.session_policy {
+                entry.insert("session_policy".to_owned(), text(policy));
+            }
+            if !rule.policy_arns.is_empty() {
+                entry.insert("policy_arns".to_owned(), list(&rule.policy_arns));
+            }
+            if let Some(seconds) = rule.duration_seconds {
+                entry.insert("duration_seconds".to_owned(), Value::Integer(seconds.into()));
             }
             rules.push(Value::Table(entry));
         }

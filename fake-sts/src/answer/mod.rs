@@ -164,6 +164,8 @@ pub const FACTS: &[&str] = &[
     "session_name",
     "external_id",
     "duration",
+    "policy",
+    "policy_arns",
     "caller",
     "access_key_id",
 ];
@@ -171,18 +173,23 @@ pub const FACTS: &[&str] = &[
 /// What a request states, before anything of it is believed.
 #[must_use]
 pub fn facts(state: &State, request: &Request, received: &Received) -> Facts {
-    const NAMED: [(&str, &str); 5] = [
+    const NAMED: [(&str, &str); 6] = [
         ("action", "Action"),
         ("role_arn", "RoleArn"),
         ("session_name", "RoleSessionName"),
         ("external_id", "ExternalId"),
         ("duration", "DurationSeconds"),
+        ("policy", "Policy"),
     ];
     let mut facts = Facts::new();
     for (fact, parameter) in NAMED {
         if let Some(value) = received.parameters.get(parameter) {
             facts.insert(fact.to_owned(), bounded(value));
         }
+    }
+    let arns = parameters::policy_arns(&received.parameters);
+    if !arns.is_empty() {
+        facts.insert("policy_arns".to_owned(), bounded(&arns.join(" ")));
     }
     if let Some(claim) = signature::claim_of(request) {
         if let Some(arn) = state.arn_of_key(claim.access_key_id()) {

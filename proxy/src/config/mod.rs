@@ -3,6 +3,7 @@
 mod fault;
 mod names;
 mod read;
+mod session;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use names::{
     Account, ExternalId, Home, Host, Image, NameFault, Partition, Ref, Region, Role, Runner, is_role_character,
     parse_number,
 };
+pub use session::{POLICY_ARNS_MAX, PolicyArn, SESSION_POLICIES_MAX, Session, SessionPolicy};
 
 /// AWS gives at most one hour to a session that a role's session assumed (role chaining), and an instance profile is such a session.
 pub const CHAINED_SESSION_SECONDS: u32 = 3600;
@@ -82,6 +84,7 @@ impl Config {
                 self.aws.session_seconds
             ));
         }
+        warnings.extend(self.rules.iter().filter_map(Rule::warn_of_duration));
         if !self.imds.require_token {
             warnings.push(
                 "imds.require_token is false: a request forged through a job's own server (SSRF) gets credentials"
@@ -292,9 +295,24 @@ pub struct Rule {
     pub selectable: BTreeSet<Role>,
     /// Given to STS with every role of this rule.
     pub external_id: Option<ExternalId>,
+    /// What narrows every session of this rule.
+    pub session: Session,
 }
 
 impl Rule {
+    /// What an operator should know of the duration of the rule's sessions.
+    fn warn_of_duration(&self) -> Option<String> {
+        let seconds = self.session.duration_seconds?;
+        let what = if seconds > CHAINED_SESSION_SECONDS {
+            "with base credentials of an instance profile STS refuses more than an hour (role chaining)"
+        } else if seconds < 1800 {
+            "credentials will at times be served with less than 15 minutes left, and some SDKs then ask again at every call"
+        } else {
+            return None;
+        };
+        Some(format!("rule {:?} has duration_seconds = {seconds}: {what}", self.name))
+    }
+
     /// Whether some container could match both rules, as far as the rules alone can tell.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
@@ -309,9 +327,15 @@ impl Rule {
             && meet(&self.images, &other.images)
     }
 
+    /// Whether both rules give a container the same roles, in whatever sessions.
+    #[must_use]
+    pub fn has_roles_of(&self, other: &Self) -> bool {
+        self.role == other.role && self.selectable == other.selectable
+    }
+
     /// Whether both rules give a container the same.
     #[must_use]
     pub fn has_outcome_of(&self, other: &Self) -> bool {
-        self.role == other.role && self.selectable == other.selectable && self.external_id == other.external_id
+        self.has_roles_of(other) && self.external_id == other.external_id && self.session == other.session
     }
 }

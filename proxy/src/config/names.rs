@@ -41,6 +41,9 @@ pub enum NameFault {
     /// An image is something else.
     #[error("an image is sha256: and 64 lowercase hexadecimal digits")]
     Image,
+    /// A managed policy's ARN is something else.
+    #[error("a managed policy is arn:PARTITION:iam::ACCOUNT:policy/NAME, with aws as the account of AWS's own")]
+    PolicyArn,
     /// An external id is something else.
     #[error("an external id is 2 to 1224 letters, digits and +=,.@:/_-")]
     ExternalId,

@@ -7,10 +7,11 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::fault::{Faults, Source};
-use super::table::Fields;
+use super::table::{Fields, Found};
 use super::{
     Account, Attestation, Audit, Aws, Bridges, Config, Engine, Environment, ExternalId, Firewall, Home, Host,
-    HostAccess, Image, Imds, Kind, Listen, MetricsAddress, Partition, Ref, Region, Role, Rule, Runner, Shared,
+    HostAccess, Image, Imds, Kind, Listen, MetricsAddress, POLICY_ARNS_MAX, Partition, PolicyArn, Ref, Region, Role,
+    Rule, Runner, SESSION_POLICIES_MAX, Session, SessionPolicy, Shared,
 };
 
 const METRICS_REMEDY: &str =
@@ -287,12 +288,19 @@ fn read_rules(source: &Source<'_>, tables: Vec<Fields<'_, '_>>, home: Option<&Ho
                 );
             }
             if rule.overlaps(earlier) && !rule.has_outcome_of(earlier) {
+                let (what, merge) = if rule.has_roles_of(earlier) {
+                    (
+                        "different sessions of the same roles",
+                        "give them the same external id, policies and duration",
+                    )
+                } else {
+                    ("different roles", "merge them into one rule with `selectable`")
+                };
                 let problem = format!(
-                    "one container can match this rule and {earlier_path} ({:?}), which give it different roles",
+                    "one container can match this rule and {earlier_path} ({:?}), which give it {what}",
                     earlier.name
                 );
-                let remedy =
-                    "narrow one of them by project, kind, ref or image, or merge them into one rule with `selectable`";
+                let remedy = format!("narrow one of them by project, kind, ref or image, or {merge}");
                 source.fault(at.clone(), path.clone(), problem, remedy);
             }
         }
@@ -350,6 +358,7 @@ fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home) -> Op
         ExternalId::parse,
         "write what the role's trust policy asks for",
     );
+    let session = read_session(&mut fields, home);
     if !role_is_stated {
         fields.missing("role", "name at least one of role and selectable");
     }
@@ -380,7 +389,43 @@ fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home) -> Op
         role,
         selectable: selectable.into_iter().map(|found| found.value).collect(),
         external_id: external_id.map(|found| found.value),
+        session,
     })
+}
+
+/// What narrows a rule's sessions. STS counts the inline policy and the managed ones' ARNs together.
+fn read_session(fields: &mut Fields<'_, '_>, home: &Home) -> Session {
+    let policy = fields.parse(
+        "session_policy",
+        SessionPolicy::parse,
+        "write a policy document as one JSON text; it only takes rights away from the role",
+    );
+    let policy_arns = fields.parse_all(
+        "policy_arns",
+        |text| PolicyArn::parse(text, home),
+        "write the ARN of a managed policy of aws.account, or of AWS: arn:aws:iam::aws:policy/ReadOnlyAccess",
+    );
+    if let Some(found) = policy_arns.get(POLICY_ARNS_MAX) {
+        let problem = format!("more than {POLICY_ARNS_MAX} managed policies");
+        fields.fault(found, &problem, "merge some of them into one policy; STS takes no more");
+    }
+    let has_duration = fields.is_present("duration_seconds");
+    let seconds = fields.number("duration_seconds", 900..43_201, 3600);
+    let place = policy.as_ref().map(|found| (found.at.clone(), found.field.clone()));
+    let session = Session {
+        policy: policy.map(|found| found.value),
+        policy_arns: policy_arns.into_iter().map(|found| found.value).collect(),
+        duration_seconds: u32::try_from(seconds).ok().filter(|_| has_duration),
+    };
+    if let (Some((at, field)), true) = (place, session.length() > SESSION_POLICIES_MAX) {
+        let problem = format!(
+            "{} characters together with policy_arns, and STS takes {SESSION_POLICIES_MAX}",
+            session.length()
+        );
+        let found = Found { value: (), at, field };
+        fields.fault(&found, &problem, "shorten the policy; white space counts too");
+    }
+    session
 }
 
 fn parse_name(text: &str) -> Result<String, &'static str> {

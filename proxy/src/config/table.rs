@@ -8,6 +8,9 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::fault::Source;
 
+/// Characters of a faulty text that are repeated to the operator.
+const SHOWN: usize = 80;
+
 /// One value with the place where it stands.
 #[derive(Debug, Clone)]
 pub(super) struct Found<T> {
@@ -185,8 +188,13 @@ impl<'s, 'i> Fields<'s, 'i> {
                 field: self.field(name),
             }),
             Err(fault) => {
+                // Long texts are policies: their beginning tells which is meant.
+                let shown = match text.char_indices().nth(SHOWN) {
+                    Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or(text)),
+                    None => format!("{text:?}"),
+                };
                 self.source
-                    .fault(value.span(), self.field(name), format!("{text:?}: {fault}"), remedy);
+                    .fault(value.span(), self.field(name), format!("{shown}: {fault}"), remedy);
                 None
             }
         }

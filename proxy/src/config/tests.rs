@@ -309,3 +309,62 @@ fn the_host_is_closed_but_for_the_cgroups_that_are_named() {
         assert_eq!(host(&faulty).unwrap_err().0.len(), 1, "{faulty}");
     }
 }
+
+#[test]
+fn a_rule_narrows_its_sessions() {
+    let session = "session_policy = '{\"Statement\":[]}'\npolicy_arns = [\"arn:aws:iam::aws:policy/ReadOnlyAccess\"]\nduration_seconds = 1800\n";
+    let config = read(&format!("{HEADER}{RULE}{session}")).unwrap();
+    let session = &config.rules[0].session;
+    assert_eq!(session.policy.as_ref().unwrap().as_str(), "{\"Statement\":[]}");
+    assert_eq!(session.policy_arns.len(), 1);
+    assert_eq!(session.duration_seconds, Some(1800));
+    assert_eq!(config.warnings(), Vec::<String>::new());
+    for (seconds, warnings) in [(900, 1), (1799, 1), (3600, 0), (43_200, 1)] {
+        let config = read(&format!("{HEADER}{RULE}duration_seconds = {seconds}\n")).unwrap();
+        assert_eq!(config.warnings().len(), warnings, "{seconds}");
+    }
+}
+
+#[test]
+fn what_sts_would_refuse_of_a_session_is_told_with_line_and_remedy() {
+    let long = "x".repeat(2000);
+    let arns: Vec<String> = (0..11).map(|n| format!("\"arn:aws:iam::aws:policy/p{n}\"")).collect();
+    let rule = |project: &str| {
+        RULE.replace("name = \"deploy\"", &format!("name = \"p{project}\""))
+            .replace("project = 20", &format!("project = {project}"))
+    };
+    let (second, third) = (rule("21"), rule("22"));
+    let text = format!(
+        "{HEADER}{RULE}session_policy = 'allow all'\nduration_seconds = 899\npolicy_arns = [\"ReadOnlyAccess\", \"arn:aws:iam::999999999999:policy/x\"]\n\
+         {second}session_policy = '{{\"Statement\":[],\"Id\":\"{long}\"}}'\npolicy_arns = [{}]\nduration_seconds = \"1h\"\n\
+         {third}session_policy = '{{\"Statement\":[\"{long}{long}\"]}}'\n",
+        arns.join(", ")
+    );
+    insta::assert_snapshot!(faults(&text), @r###"
+        metadata-proxy.toml:15: rule[0].session_policy: "allow all": not JSON: expected value at line 1 column 1
+          remedy: write a policy document as one JSON text; it only takes rights away from the role
+        metadata-proxy.toml:16: rule[0].duration_seconds: 899 is out of bounds
+          remedy: write a number from 900 to 43200
+        metadata-proxy.toml:17: rule[0].policy_arns: "ReadOnlyAccess": a managed policy is arn:PARTITION:iam::ACCOUNT:policy/NAME, with aws as the account of AWS's own
+          remedy: write the ARN of a managed policy of aws.account, or of AWS: arn:aws:iam::aws:policy/ReadOnlyAccess
+        metadata-proxy.toml:17: rule[0].policy_arns: "arn:aws:iam::999999999999:policy/x": the ARN is of another account
+          remedy: write the ARN of a managed policy of aws.account, or of AWS: arn:aws:iam::aws:policy/ReadOnlyAccess
+        metadata-proxy.toml:26: rule[1].session_policy: 2311 characters together with policy_arns, and STS takes 2048
+          remedy: shorten the policy; white space counts too
+        metadata-proxy.toml:27: rule[1].policy_arns: more than 10 managed policies
+          remedy: merge some of them into one policy; STS takes no more
+        metadata-proxy.toml:28: rule[1].duration_seconds: expected a number, found string
+          remedy: write a number
+        metadata-proxy.toml:37: rule[2].session_policy: "{\"Statement\":[\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"…: 4018 characters, and STS takes 2048
+          remedy: write a policy document as one JSON text; it only takes rights away from the role
+        "###);
+}
+
+#[test]
+fn one_container_gets_one_session_of_a_role() {
+    let other = RULE.replace("name = \"deploy\"", "name = \"other\"");
+    insta::assert_snapshot!(faults(&format!("{HEADER}{RULE}{other}duration_seconds = 1800\n")), @r###"
+        metadata-proxy.toml:16: rule[1]: one container can match this rule and rule[0] ("deploy"), which give it different sessions of the same roles
+          remedy: narrow one of them by project, kind, ref or image, or give them the same external id, policies and duration
+        "###);
+}

@@ -2,7 +2,7 @@
 //!
 //! A flight is a task of its own: whoever started it may go away without harm to those who wait. Knows no HTTP and no container.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use super::{AssumeRole, Failure, Issued, Key};
+use crate::policy::Edition;
 
 /// Calls of STS at once; the rest wait their turn.
 const CALLS_MAX: usize = 16;
@@ -64,7 +65,7 @@ struct Shared<S> {
     sts: S,
     clock: SharedTimeSource,
     observer: Arc<dyn Observe>,
-    slots: Mutex<HashMap<Arc<Key>, Slot>>,
+    slots: Mutex<Slots>,
     calls: Semaphore,
     seed: u64,
 }
@@ -72,6 +73,21 @@ struct Shared<S> {
 impl<S> std::fmt::Debug for Shared<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct Slots {
+    by_key: HashMap<Arc<Key>, Slot>,
+    /// Editions of rules that credentials are kept and asked for; absent: of all.
+    in_force: Option<BTreeSet<Edition>>,
+}
+
+impl Slots {
+    fn has_withdrawn(&self, edition: Edition) -> bool {
+        self.in_force
+            .as_ref()
+            .is_some_and(|editions| !editions.contains(&edition))
     }
 }
 
@@ -164,7 +180,7 @@ impl<S: AssumeRole> Cache<S> {
         let now = self.0.clock.now();
         let instant = Instant::now();
         let mut slots = self.slots();
-        let slot = slots.get_mut(key)?;
+        let slot = slots.by_key.get_mut(key)?;
         slot.tidy(now, instant);
         match self.weigh(key, slot, now) {
             Weight::Serve { issued, is_due } => {
@@ -178,6 +194,17 @@ impl<S: AssumeRole> Cache<S> {
             Weight::Refuse(failure) => Some(Err(failure)),
             Weight::Ask => None,
         }
+    }
+
+    /// Forgets what rules have given that are not of these editions, and does not ask STS for them again. What is being asked is not kept.
+    /// Says how many sets of credentials are gone.
+    pub fn keep_only(&self, editions: impl Iterator<Item = Edition>) -> usize {
+        let editions: BTreeSet<Edition> = editions.collect();
+        let mut slots = self.slots();
+        let before = slots.by_key.len();
+        slots.by_key.retain(|key, _| editions.contains(&key.edition));
+        slots.in_force = Some(editions);
+        before.saturating_sub(slots.by_key.len())
     }
 
     fn weigh(&self, key: &Key, slot: &Slot, now: SystemTime) -> Weight {
@@ -203,8 +230,12 @@ impl<S: AssumeRole> Cache<S> {
         let now = self.0.clock.now();
         let instant = Instant::now();
         let mut slots = self.slots();
+        if slots.has_withdrawn(key.edition) {
+            return Look::Refuse(Failure::Withdrawn);
+        }
+        let slots = &mut slots.by_key;
         if !slots.contains_key(key) {
-            if slots.len() >= KEYS_MAX && !make_room(&mut slots, now, instant) {
+            if slots.len() >= KEYS_MAX && !make_room(slots, now, instant) {
                 return Look::Refuse(Failure::Full);
             }
             slots.insert(
@@ -295,7 +326,8 @@ impl<S: AssumeRole> Cache<S> {
 
     fn land(&self, key: &Arc<Key>, outcome: &Outcome) {
         let mut slots = self.slots();
-        let Some(slot) = slots.get_mut(key) else { return };
+        // Gone, if its rule was withdrawn meanwhile.
+        let Some(slot) = slots.by_key.get_mut(key) else { return };
         slot.flight = None;
         match outcome {
             Ok(issued) => {
@@ -313,7 +345,7 @@ impl<S: AssumeRole> Cache<S> {
         }
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Slot>> {
+    fn slots(&self) -> MutexGuard<'_, Slots> {
         self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -326,7 +358,7 @@ struct Landing<S: AssumeRole> {
 
 impl<S: AssumeRole> Drop for Landing<S> {
     fn drop(&mut self) {
-        if let Some(slot) = self.cache.slots().get_mut(&self.key) {
+        if let Some(slot) = self.cache.slots().by_key.get_mut(&self.key) {
             slot.flight = None;
         }
     }

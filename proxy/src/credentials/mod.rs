@@ -6,6 +6,7 @@ mod sts;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::SystemTime;
 
@@ -17,8 +18,8 @@ pub use issued::Issued;
 pub(crate) use issued::write_time;
 pub use sts::{NoClient, Sts};
 
-use crate::config::{ExternalId, Role};
-use crate::policy::Grant;
+use crate::config::{ExternalId, PolicyArn, Role, SessionPolicy};
+use crate::policy::{Edition, Grant};
 
 /// All that makes one set of credentials differ from another (P10). The proxy alone sets each of them (P12).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,24 +31,30 @@ pub struct Key {
     /// The session's name: of one job on one runner.
     pub session_name: String,
     /// A session policy that narrows the role.
-    pub policy: Option<String>,
+    pub policy: Option<SessionPolicy>,
+    /// Managed policies that narrow it.
+    pub policy_arns: BTreeSet<PolicyArn>,
     /// Session tags.
     pub tags: Vec<(String, String)>,
     /// `DurationSeconds`
     pub duration_seconds: u32,
+    /// The rule that gives them, as it was read: STS is not told, but what a rule gave ends with it.
+    pub edition: Edition,
 }
 
 impl Key {
     /// The key of what a container was granted.
     #[must_use]
-    pub fn new(grant: &Grant, duration_seconds: u32) -> Self {
+    pub fn new(grant: &Grant) -> Self {
         Self {
             role: grant.role.clone(),
             external_id: grant.external_id.clone(),
             session_name: grant.session_name.clone(),
-            policy: None,
+            policy: grant.session.policy.clone(),
+            policy_arns: grant.session.policy_arns.clone(),
             tags: Vec::new(),
-            duration_seconds,
+            duration_seconds: grant.duration_seconds,
+            edition: grant.edition,
         }
     }
 }
@@ -117,6 +124,8 @@ pub enum Failure {
     WrongAnswer,
     /// Too many different sets of credentials are in use.
     Full,
+    /// The rule that gave them is not in force any more.
+    Withdrawn,
 }
 
 impl Failure {
@@ -132,6 +141,7 @@ impl Failure {
             Self::Broken => "sts-broken",
             Self::WrongAnswer => "sts-wrong-answer",
             Self::Full => "credentials-full",
+            Self::Withdrawn => "rule-withdrawn",
         }
     }
 }

@@ -10,7 +10,7 @@ use aws_sdk_sts::config::timeout::TimeoutConfig;
 use aws_sdk_sts::config::{BehaviorVersion, Region};
 use aws_sdk_sts::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_sts::operation::assume_role::{AssumeRoleError, AssumeRoleOutput};
-use aws_sdk_sts::types::Tag;
+use aws_sdk_sts::types::{PolicyDescriptorType, Tag};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::SharedTimeSource;
 use thiserror::Error;
@@ -97,6 +97,10 @@ impl AssumeRole for Sts {
                     .map_err(|_| Failure::Rejected)?,
             );
         }
+        let arns = key.policy_arns.iter();
+        let arns: Vec<PolicyDescriptorType> = arns
+            .map(|arn| PolicyDescriptorType::builder().arn(arn.as_str()).build())
+            .collect();
         let call = self
             .client
             .assume_role()
@@ -104,7 +108,8 @@ impl AssumeRole for Sts {
             .role_session_name(&key.session_name)
             .duration_seconds(seconds)
             .set_external_id(key.external_id.as_ref().map(ToString::to_string))
-            .set_policy(key.policy.clone())
+            .set_policy(key.policy.as_ref().map(|policy| policy.as_str().to_owned()))
+            .set_policy_arns((!arns.is_empty()).then_some(arns))
             .set_tags((!tags.is_empty()).then_some(tags));
         match call.send().await {
             Ok(output) => read_answer(output).ok_or(Failure::Broken),

@@ -1,5 +1,6 @@
 //! The cache under paused time, with a scripted STS.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,8 +9,9 @@ use proptest::prelude::*;
 use tokio::time::advance;
 
 use super::{Cache, CacheEvent, Failure, Issued, Key, Secret};
-use crate::config::{Account, ExternalId, Home, Partition, Role};
+use crate::config::{Account, ExternalId, Home, Partition, PolicyArn, Role, SessionPolicy};
 use crate::fixture::{Events, PausedClock, ScriptedSts};
+use crate::policy::Edition;
 
 struct World {
     sts: Arc<ScriptedSts>,
@@ -25,18 +27,23 @@ fn world() -> World {
     World { sts, events, cache }
 }
 
-fn key(role: &str, session: &str) -> Arc<Key> {
-    let home = Home {
+fn home() -> Home {
+    Home {
         partition: Partition::default(),
         account: Account::parse("123456789012").unwrap(),
-    };
+    }
+}
+
+fn key(role: &str, session: &str) -> Arc<Key> {
     Arc::new(Key {
-        role: Role::parse(role, &home).unwrap(),
+        role: Role::parse(role, &home()).unwrap(),
         external_id: None,
         session_name: session.to_owned(),
         policy: None,
+        policy_arns: BTreeSet::new(),
         tags: Vec::new(),
         duration_seconds: 3600,
+        edition: Edition::FIRST,
     })
 }
 
@@ -117,7 +124,15 @@ async fn whatever_differs_in_the_key_differs_in_the_credentials() {
             ..Key::clone(&base)
         },
         Key {
-            policy: Some("{}".to_owned()),
+            policy: Some(SessionPolicy::parse(r#"{"Statement":[]}"#).unwrap()),
+            ..Key::clone(&base)
+        },
+        Key {
+            policy: Some(SessionPolicy::parse(r#"{"Statement": []}"#).unwrap()),
+            ..Key::clone(&base)
+        },
+        Key {
+            policy_arns: BTreeSet::from([PolicyArn::parse("arn:aws:iam::aws:policy/ReadOnlyAccess", &home()).unwrap()]),
             ..Key::clone(&base)
         },
         Key {
@@ -288,4 +303,31 @@ proptest! {
             prop_assert_eq!(document.as_object().unwrap().len(), 7);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_withdrawn_rule_gave_is_gone_and_not_asked_for_again() {
+    let World { sts, cache, .. } = world();
+    cache.get(&deploy()).await.unwrap();
+    assert_eq!(cache.keep_only(std::iter::once(Edition::FIRST)), 0);
+    assert!(cache.ready(&deploy()).is_some());
+    assert_eq!(cache.keep_only(std::iter::empty()), 1);
+    assert_eq!(cache.ready(&deploy()), None);
+    assert_eq!(cache.get(&deploy()).await, Err(Failure::Withdrawn));
+    assert_eq!(sts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_for_a_withdrawn_rule_is_not_kept() {
+    let World { sts, cache, .. } = world();
+    let waiting = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get(&deploy()).await }
+    });
+    tokio::task::yield_now().await;
+    cache.keep_only(std::iter::empty());
+    drop(waiting.await.unwrap());
+    cache.keep_only(std::iter::once(Edition::FIRST));
+    assert_eq!(cache.ready(&deploy()), None);
+    assert_eq!(sts.calls(), 1);
 }

@@ -30,6 +30,7 @@ pub struct Metrics {
     reset: Counter,
     audit_lost: Counter,
     repairs: Counter,
+    reloads: Family<Labels<1>, Counter>,
 }
 
 impl Metrics {
@@ -71,6 +72,8 @@ impl Metrics {
             "Times that the firewall was not as planned",
             repairs.clone(),
         );
+        let reloads = Family::default();
+        registry.register("reloads", "Reloads of the policy, by how they ended", reloads.clone());
         Arc::new(Self {
             registry,
             answers,
@@ -82,6 +85,7 @@ impl Metrics {
             reset,
             audit_lost,
             repairs,
+            reloads,
         })
     }
 
@@ -125,6 +129,12 @@ impl Metrics {
     /// The firewall had to be repaired.
     pub fn count_repair(&self) {
         self.repairs.inc();
+    }
+
+    /// The policy was reloaded, or not.
+    pub fn count_reload(&self, is_applied: bool) {
+        let result = if is_applied { "applied" } else { "refused" };
+        self.reloads.get_or_create(&[("result", result)]).inc();
     }
 
     /// A record was lost.

@@ -101,7 +101,7 @@ impl fmt::Display for Reason {
             Self::NoRuleForKind => f.write_str("no rule of this runner and project names this kind of container"),
             Self::NoRuleForRef => f.write_str("no rule of this runner, project and kind names the ref"),
             Self::NoRuleForImage => f.write_str("no rule of this runner, project, kind and ref names the image"),
-            Self::SeveralRules => f.write_str("several rules match, and they give different roles"),
+            Self::SeveralRules => f.write_str("several rules match, and they give different roles or sessions"),
             Self::NoRoleSelected => {
                 f.write_str("the rule has no role of its own, and the container selects none with IAM_ROLE")
             }

@@ -1,5 +1,6 @@
 //! What each item of the catalogue that concerns policy must come to.
 
+mod editions;
 mod provenance;
 
 use proptest::prelude::*;
@@ -38,7 +39,7 @@ fn rule_without_role() -> String {
 
 #[test]
 fn a_sanctioned_container_gets_its_role_under_the_name_of_its_job() {
-    let with_id = format!("{RULE}external_id = \"x:1\"\n");
+    let with_id = format!("{RULE}external_id = \"x:1\"\nduration_seconds = 900\n");
     let Decision::Grant(grant) = decide(&Policy::new(&config(&with_id)), &facts()) else {
         panic!("refused")
     };
@@ -47,6 +48,7 @@ fn a_sanctioned_container_gets_its_role_under_the_name_of_its_job() {
     assert_eq!(grant.session_name, "20-302-Ab3dEf9_x");
     assert_eq!(grant.external_id.unwrap().as_str(), "x:1");
     assert_eq!(grant.rule, "deploy");
+    assert_eq!(grant.duration_seconds, 900);
 }
 
 #[test]

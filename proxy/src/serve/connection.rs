@@ -14,7 +14,6 @@ use crate::answer::{Answer, Body, Manner, render};
 use crate::caller::{Attestor, Connection, Unattested};
 use crate::credentials::{AssumeRole, Issued, Key};
 use crate::firewall::ENDPOINTS;
-use crate::policy::decide;
 use crate::refusal::Refusal;
 use crate::request::{self, HEAD_MAX, Method, Request};
 use crate::routes::route;
@@ -72,12 +71,11 @@ async fn attend<A: Attestor, S: AssumeRole, W: Wire>(
     let Some(_place) = service.containers.take(facts.run.container_id.clone()) else {
         return turn_away(service, wire, connection, Refusal::Crowded).await;
     };
-    let decision = decide(&service.policy, &facts);
-    let caller = Caller::new(connection.client, facts, decision, service.session_seconds);
+    let mut caller = Caller::new(connection.client, facts, &service.policy);
     tokio::select! {
         biased;
         () = service.attestor.ended(&pin) => End::Reset,
-        end = converse(service, wire, &caller, &pin, stop) => end,
+        end = converse(service, wire, &mut caller, &pin, stop) => end,
     }
 }
 
@@ -125,7 +123,7 @@ fn is_head(head: &[u8]) -> bool {
 async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
     service: &Service<A, S>,
     wire: &mut W,
-    caller: &Caller,
+    caller: &mut Caller,
     pin: &A::Pin,
     stop: &CancellationToken,
 ) -> End {
@@ -147,7 +145,7 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
         let request = buffer.get(..length).map(request::parse);
         let (answer, class, manner) = match request {
             Some(Ok(request)) => {
-                let answer = answer(service, caller, pin, &request).await;
+                let answer = answer_in_force(service, caller, pin, &request).await;
                 let close = request.close || matches!(answer, Answer::Refusal(refusal) if refusal.closes());
                 let without_body = request.method == Method::Head;
                 (
@@ -200,6 +198,23 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
         if buffer.is_empty() {
             // An idle connection holds nothing.
             buffer = Vec::new();
+        }
+    }
+}
+
+/// Answers by the policy that is in force when the answer is there: it may have been replaced while STS was asked. Only the operator can
+/// bring about another round.
+async fn answer_in_force<A: Attestor, S: AssumeRole>(
+    service: &Service<A, S>,
+    caller: &mut Caller,
+    pin: &A::Pin,
+    request: &Request<'_>,
+) -> Answer {
+    loop {
+        caller.follow(&service.policy);
+        let answer = answer(service, caller, pin, request).await;
+        if service.policy.holds(caller.turn) {
+            return answer;
         }
     }
 }

@@ -91,7 +91,7 @@ fn weigh(
             return Err(Refusal::TokenTtl);
         };
         let ttl = parse_ttl(text).ok_or(Refusal::TokenTtl)?;
-        let token = terms.tokens.mint(run, ttl, seconds, nonce());
+        let token = terms.tokens.mint(run, grant.edition, ttl, seconds, nonce());
         return Ok(Step::Answer(Answer::Content {
             body: Body::Token(token),
             ttl: Some(ttl),
@@ -99,7 +99,10 @@ fn weigh(
         }));
     }
     let ttl = match request.token {
-        Once::One(token) => Some(terms.tokens.verify(run, token, seconds).map_err(Refusal::Token)?),
+        Once::One(token) => {
+            let verified = terms.tokens.verify(run, grant.edition, token, seconds);
+            Some(verified.map_err(Refusal::Token)?)
+        }
         Once::Ambiguous => return Err(Refusal::Token(TokenFault::Ambiguous)),
         Once::Absent if terms.require_token => return Err(Refusal::Token(TokenFault::Missing)),
         Once::Absent => None,

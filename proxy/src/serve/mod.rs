@@ -1,6 +1,7 @@
 //! Serves the endpoint: accept, attest, judge, answer. Knows the order of things; each thing itself is elsewhere.
 
 mod connection;
+mod force;
 mod judge;
 mod limits;
 mod listener;
@@ -18,15 +19,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use force::{InForce, Turn};
 pub use judge::{Step, Terms, judge};
 pub use limits::{Counts, Place};
 pub use listener::{Accept, ListenFault, Listener, Wire};
 
 use crate::audit::AuditLog;
 use crate::caller::{Attestor, Facts};
+use crate::config::Config;
 use crate::credentials::{AssumeRole, Cache, Key};
 use crate::metrics::Metrics;
-use crate::policy::{Decision, Job, Policy, read_labels};
+use crate::policy::{Decision, Job, read_labels};
 use crate::token::NONCE_BYTES;
 
 /// Connections in all.
@@ -43,13 +46,11 @@ pub struct Service<A: Attestor, S: AssumeRole> {
     /// Ties connections to containers.
     pub attestor: A,
     /// The operator's rules.
-    pub policy: Policy,
+    pub policy: InForce,
     /// What requests are judged by.
     pub terms: Terms,
     /// Where credentials come from.
     pub credentials: Cache<S>,
-    /// `DurationSeconds` of every session.
-    pub session_seconds: u32,
     /// The wall clock.
     pub clock: SharedTimeSource,
     /// Randomness for tokens.
@@ -77,22 +78,72 @@ struct Caller {
     facts: Arc<Facts>,
     job: Option<Job>,
     decision: Decision,
+    /// For which the decision holds.
+    turn: Turn,
     key: Option<Arc<Key>>,
 }
 
 impl Caller {
-    fn new(client: SocketAddr, facts: Arc<Facts>, decision: Decision, session_seconds: u32) -> Self {
-        let key = match &decision {
-            Decision::Grant(grant) => Some(Arc::new(Key::new(grant, session_seconds))),
-            Decision::Deny(_) => None,
-        };
-        let job = read_labels(&facts.labels, &facts.image_labels).ok();
+    fn new(client: SocketAddr, facts: Arc<Facts>, policy: &InForce) -> Self {
+        let (turn, decision) = policy.decide(&facts);
         Self {
             client,
+            job: read_labels(&facts.labels, &facts.image_labels).ok(),
             facts,
-            job,
+            key: key_of(&decision),
             decision,
-            key,
+            turn,
+        }
+    }
+
+    /// Decides again if the policy was replaced since.
+    fn follow(&mut self, policy: &InForce) {
+        if policy.holds(self.turn) {
+            return;
+        }
+        let (turn, decision) = policy.decide(&self.facts);
+        self.turn = turn;
+        if decision != self.decision {
+            self.key = key_of(&decision);
+            self.decision = decision;
+        }
+    }
+}
+
+fn key_of(decision: &Decision) -> Option<Arc<Key>> {
+    match decision {
+        Decision::Grant(grant) => Some(Arc::new(Key::new(grant))),
+        Decision::Deny(_) => None,
+    }
+}
+
+/// What came of a new policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// Rules in force now.
+    pub rules: usize,
+    /// Names of the rules that are gone or read otherwise now.
+    pub withdrawn: Vec<String>,
+    /// Sets of credentials that those rules had given and nobody gets any more.
+    pub forgotten: usize,
+}
+
+impl<A: Attestor, S: AssumeRole> Service<A, S> {
+    /// Puts the rules of a configuration in force. Requests that are being answered are judged by them too, and what withdrawn rules have
+    /// given (credentials, tokens) is worth nothing from here on.
+    pub fn replace_policy(&self, config: &Config) -> Replaced {
+        let before = self.policy.policy();
+        let after = before.succeed(config);
+        let withdrawn = before.lost_in(&after).into_iter().map(str::to_owned).collect();
+        let rules = after.len();
+        // First: whoever is judged by the new policy must find the cache ready for its editions, and whoever was judged by the old one finds
+        // the withdrawn ones gone.
+        let forgotten = self.credentials.keep_only(after.editions());
+        self.policy.replace(after);
+        Replaced {
+            rules,
+            withdrawn,
+            forgotten,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod confirmation;
 mod framing;
+mod reload;
 mod transcripts;
 
 use std::io;
@@ -15,14 +16,14 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Du
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{End, serve};
-use super::{Counts, Service, Terms, Wire};
+use super::{Counts, InForce, Service, Terms, Wire};
 use crate::audit::AuditLog;
 use crate::caller::{Connection, Unattested};
 use crate::credentials::{Cache, Failure};
 use crate::firewall::ENDPOINTS;
 use crate::fixture::{FakeAttestor, PausedClock, RULE, ScriptedSts, config, facts, label};
 use crate::metrics::Metrics;
-use crate::policy::Policy;
+use crate::policy::{Edition, Policy};
 use crate::token::Tokens;
 
 #[derive(Debug)]
@@ -101,7 +102,7 @@ fn world_of(rules: &str, require_token: bool) -> World {
     let (audit, recording) = AuditLog::start(Box::new(records.clone()), || {}).unwrap();
     let service = Service {
         attestor: Arc::clone(&attestor),
-        policy: Policy::new(&config),
+        policy: InForce::new(Policy::new(&config)),
         terms: Terms {
             tokens: Tokens::new([7; 32]),
             require_token,
@@ -109,7 +110,6 @@ fn world_of(rules: &str, require_token: bool) -> World {
             started: clock.now(),
         },
         credentials: Cache::new(Arc::clone(&sts), clock.clone(), 1, metrics.clone()),
-        session_seconds: 3600,
         clock,
         nonce: Box::new(|| [5; 8]),
         audit,
@@ -387,7 +387,11 @@ async fn a_container_that_policy_refuses_gets_nothing_anywhere() {
 #[tokio::test(start_paused = true)]
 async fn a_container_that_ends_has_its_connections_reset() {
     let world = world();
-    let token = world.service.terms.tokens.mint(&facts().run, 60, 1_800_000_000, [0; 8]);
+    let token = world
+        .service
+        .terms
+        .tokens
+        .mint(&facts().run, Edition::FIRST, 60, 1_800_000_000, [0; 8]);
     let mut client = world.connect();
     client.send(&get(ROLE, &token)).await;
     // While STS is being asked.
@@ -418,7 +422,7 @@ async fn a_failing_sts_is_unavailable_and_a_denying_one_denies() {
         .service
         .terms
         .tokens
-        .mint(&facts().run, 21_600, 1_800_000_000, [0; 8]);
+        .mint(&facts().run, Edition::FIRST, 21_600, 1_800_000_000, [0; 8]);
     for (failure, expected) in [
         (Failure::Throttled, 503),
         (Failure::Unreachable, 503),

@@ -4,6 +4,7 @@
 
 mod host;
 mod job;
+mod reload;
 mod whole;
 mod world;
 
@@ -49,6 +50,10 @@ fn main() -> ExitCode {
         trial(
             "nothing_on_the_host_but_the_proxy_reaches_the_endpoint",
             host::closes_the_host,
+        ),
+        trial(
+            "a_reload_takes_over_rules_and_nothing_else",
+            reload::takes_over_rules_and_nothing_else,
         ),
     ];
     if !lacks.is_empty() {

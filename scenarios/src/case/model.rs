@@ -122,6 +122,15 @@ pub struct Rule {
     /// Git refs; any when empty.
     #[serde(default, rename = "ref")]
     pub refs: Vec<String>,
+    /// Passed to STS: an inline session policy.
+    #[serde(default)]
+    pub session_policy: Option<String>,
+    /// Passed to STS: managed session policies.
+    #[serde(default)]
+    pub policy_arns: Vec<String>,
+    /// Passed to STS; the proxy's own when absent.
+    #[serde(default)]
+    pub duration_seconds: Option<u32>,
     /// Jobs whose images, by id, are the only ones; any when empty.
     #[serde(default)]
     pub image_of: Vec<String>,
@@ -336,6 +345,8 @@ pub struct Step {
     pub protocol: Option<String>,
     /// `proxy`, `engine`, `rules`: what happens to it.
     pub signal: Option<String>,
+    /// `proxy` with `reload`: jobs whose rules the operator takes out of the policy.
+    pub without: Vec<String>,
     /// `fault`: facts of the request it is for.
     #[serde(rename = "match")]
     pub matching: BTreeMap<String, String>,

@@ -73,7 +73,7 @@ pub(super) const DEFENCES: &[&str] = &[
 pub(super) const CONTROLS: &[&str] = &["sanctioned", "twin", "reach", "sanctioned-before"];
 pub(super) const KINDS: &[&str] = &["build", "predefined", "service", "wait"];
 pub(super) const SIGNALS: &[&str] = &[
-    "stop", "kill", "pause", "resume", "start", "try", "restart", "remove", "apply",
+    "stop", "kill", "pause", "resume", "start", "try", "reload", "restart", "remove", "apply",
 ];
 /// What a `run` step may run on the instance: nothing that reaches beyond its network namespace.
 pub(super) const HOST_PROGRAMS: &[&str] = &["ip", "iptables", "ip6tables", "iptables-legacy", "nft"];
@@ -198,6 +198,13 @@ static RULE: Shape = table(&[
     optional("role", Kind::Text, "the sanctioned role's short name"),
     optional("selectable", TEXTS, "short names that IAM_ROLE may select"),
     optional("external_id", Kind::Text, "passed to STS"),
+    optional("session_policy", Kind::Text, "passed to STS: an inline session policy"),
+    optional("policy_arns", TEXTS, "passed to STS: managed session policies"),
+    optional(
+        "duration_seconds",
+        Kind::Count(900, 43_200),
+        "passed to STS; the proxy's own when absent",
+    ),
     optional("ref", TEXTS, "Git refs; any when absent"),
     optional(
         "image_of",
@@ -368,6 +375,7 @@ static STEP: Shape = table(&[
         Kind::Word(SIGNALS),
         "what happens to the proxy, the engine or the rules",
     ),
+    optional("without", TEXTS, "a reload: jobs whose rules the operator takes out"),
     optional(
         "match",
         Kind::Named(&Kind::Text),

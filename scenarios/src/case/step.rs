@@ -36,6 +36,29 @@ pub(super) fn check(case: &Case, document: &mut Document) {
         alone(step, &known, &field, document);
         references(case, index, step, &field, document);
         disturbing(case, step, &field, document);
+        reload(case, step, &field, document);
+    }
+}
+
+/// What a reload leaves out must have been in the policy, and nothing else leaves anything out.
+fn reload(case: &Case, step: &Step, field: &str, document: &mut Document) {
+    if !step.without.is_empty() && step.action == Action::Proxy && step.signal.as_deref() != Some("reload") {
+        let remedy = "remove it, or write signal = \"reload\"";
+        document.add(
+            &format!("{field}.without"),
+            "only a reload changes the policy".to_owned(),
+            remedy,
+        );
+    }
+    let ruled: Vec<&str> = case.rules.iter().map(|rule| rule.job.as_str()).collect();
+    for (at, job) in step.without.iter().enumerate() {
+        if !ruled.contains(&job.as_str()) {
+            document.add(
+                &format!("{field}.without[{at}]"),
+                format!("no rule is for `{job}`"),
+                suggestion(job, &ruled),
+            );
+        }
     }
 }
 
@@ -197,7 +220,7 @@ const fn signals(action: Action) -> &'static [&'static str] {
     match action {
         Action::Engine => &["restart"],
         Action::Rules => &["remove", "apply"],
-        _ => &["stop", "kill", "pause", "resume", "start", "try"],
+        _ => &["stop", "kill", "pause", "resume", "start", "try", "reload"],
     }
 }
 

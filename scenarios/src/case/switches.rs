@@ -76,6 +76,7 @@ pub const SWITCHES: &[&str] = &[
     "stale-address-lookup",
     "stale-events",
     "cache-by-arn",
+    "keeps-removed-rules",
     "serve-expired",
     "negative-ttl-forever",
     "fallback-on-sts-error",

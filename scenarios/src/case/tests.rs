@@ -239,6 +239,21 @@ fn what_others_would_feel_needs_an_instance_of_its_own() {
 }
 
 #[test]
+fn a_reload_leaves_out_only_rules_that_are_there() {
+    let faults = |step: &str| {
+        let text = SMALLEST.replacen("name =", "exclusive = true\nname =", 1);
+        faults_of(&text.replacen(
+            "version = 2",
+            &format!("version = 2 }}, {{ in = \"lab\", do = \"proxy\", {step}"),
+            1,
+        ))
+    };
+    assert_eq!(faults(r#"signal = "reload", without = ["a"]"#), "none");
+    assert_snapshot!(faults(r#"signal = "reload", without = ["c"]"#), @"case.toml:10: step[1].without[0]: no rule is for `c`; known are a");
+    assert_snapshot!(faults(r#"signal = "stop", without = ["a"]"#), @r#"case.toml:10: step[1].without: only a reload changes the policy; remove it, or write signal = "reload""#);
+}
+
+#[test]
 fn a_later_job_is_launched_before_anything_happens_in_it() {
     let text = SMALLEST.replacen(r#"name = "a" }"#, r#"name = "a", later = true }"#, 1);
     assert_snapshot!(faults_of(&text), @"case.toml:9: step[0].in: `a` is not launched yet; add a launch step before this one, for the same defences");

@@ -6,6 +6,7 @@ use fake_sts::provenance::{self, Provenance};
 use serde::{Deserialize, Serialize};
 
 use super::canary::Canaries;
+use super::terms::Terms;
 use crate::verdict::Verdict;
 
 /// One request and what came back, byte for byte.
@@ -116,6 +117,8 @@ pub struct View {
     pub own: BTreeSet<String>,
     /// ARN → the case's own name of the role.
     pub roles: Vec<(String, String)>,
+    /// ARN → on which terms the container may have sessions of the role; of a role that is not here, on any.
+    pub terms: Vec<(String, Terms)>,
     /// The container's job id, which a session name must hold.
     pub job_id: String,
     /// Bodies of the container's own plain requests (role list), for `SAME`.
@@ -195,7 +198,7 @@ fn classify_success(answer: &Answer, view: &View) -> Verdict {
     ))
 }
 
-/// Credentials count as the container's own only if the token says so: role, way, and a session that names its job.
+/// Credentials count as the container's own only if the token says so: role, a session that names its job, and the terms of its rule.
 pub fn classify_credentials(credentials: &Credentials, view: &View) -> Verdict {
     let Some(provenance) = &credentials.provenance else {
         return Verdict::Other("credentials of unknown provenance".to_owned());
@@ -211,12 +214,21 @@ pub fn classify_credentials(credentials: &Credentials, view: &View) -> Verdict {
         .split(['-', '.', '_', '@', '='])
         .any(|part| part == view.job_id);
     if !names_job {
-        Verdict::Leak(format!("session:{}", provenance.session_name))
-    } else if provenance.policy_sha256.is_some() {
-        // No rule of the lab names one, so it can only come from the job.
-        Verdict::Other(format!("ROLE({short}) under a session policy that no rule names"))
-    } else {
+        return Verdict::Leak(format!("session:{}", provenance.session_name));
+    }
+    let mut terms = view
+        .terms
+        .iter()
+        .filter(|(arn, _)| *arn == provenance.role_arn)
+        .peekable();
+    let is_sanctioned = match terms.peek() {
+        None => provenance.policy_sha256.is_none(),
+        Some(_) => terms.any(|(_, terms)| terms.are_those_of(provenance)),
+    };
+    if is_sanctioned {
         Verdict::Role(short.clone())
+    } else {
+        Verdict::Leak(format!("session-of-another-rule:{short}"))
     }
 }
 
@@ -242,6 +254,7 @@ fn is_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::model::Rule;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -255,6 +268,7 @@ mod tests {
         let view = View {
             own: BTreeSet::from(["role:x-own".to_owned()]),
             roles: vec![("arn:aws:iam::1:role/x-own".to_owned(), "own".to_owned())],
+            terms: Vec::new(),
             job_id: "500".to_owned(),
             plain: BTreeSet::from(["x-own".to_owned()]),
             host_role: "lab-host".to_owned(),
@@ -363,6 +377,19 @@ mod tests {
         assert_eq!(
             classify_credentials(&issued("arn:aws:iam::1:role/x-b", "20-500-Ab3"), &view),
             Verdict::Leak("role:x-b".to_owned())
+        );
+        let terms = |text: &str| {
+            let rule: Rule = toml::from_str(&format!("job = \"a\"\n{text}")).unwrap();
+            (own.to_owned(), Terms::of(&rule))
+        };
+        let on = |terms: Vec<(String, Terms)>| {
+            classify_credentials(&issued(own, "20-500-Ab3"), &View { terms, ..view.clone() })
+        };
+        let (plain, narrow) = (terms(""), terms("session_policy = \"{}\""));
+        assert_eq!(on(vec![narrow.clone(), plain]), Verdict::Role("own".to_owned()));
+        assert_eq!(
+            on(vec![narrow]),
+            Verdict::Leak("session-of-another-rule:own".to_owned())
         );
     }
 

@@ -46,7 +46,7 @@ pub struct Allowed {
     pub roles: BTreeSet<String>,
     /// Jobs may reach the endpoint themselves (defence `none`).
     pub endpoint: bool,
-    /// Most AssumeRole calls for one (role, session name); a credential cache needs one.
+    /// Most AssumeRole calls for one (role, session name, policies, duration); a credential cache needs one.
     pub calls_per_session: usize,
 }
 
@@ -89,7 +89,7 @@ pub fn strays(
     roles: &BTreeMap<String, String>,
 ) -> Vec<Stray> {
     let mut found = Vec::new();
-    let mut sessions: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut sessions: BTreeMap<(&str, [&str; 4]), usize> = BTreeMap::new();
     for entry in entries {
         let host = sources.host.iter().any(|address| from(entry, address));
         let job = sources.jobs.iter().any(|address| from(entry, address));
@@ -124,7 +124,8 @@ pub fn strays(
         };
         let scenario = roles.get(arn);
         let allowed = scenario.and_then(|id| scenarios.get(id));
-        let session = entry.facts.get("session_name").map_or("", String::as_str);
+        let session = ["session_name", "policy", "policy_arns", "duration"]
+            .map(|fact| entry.facts.get(fact).map_or("", String::as_str));
         if !host {
             // A job that assumes a role with its own credentials is LIFE-12's subject, judged there by what STS answers.
             continue;
@@ -254,6 +255,9 @@ mod tests {
             found(&[call(&own), call(&own)], false),
             ["ROLE-01: more than 1 AssumeRole calls for one session of arn:own"]
         );
+        let narrowed = [&own[..], &[("policy", "{}")]].concat();
+        assert!(found(&[call(&own), call(&narrowed)], false).is_empty());
+        assert_eq!(found(&[call(&narrowed), call(&own), call(&narrowed)], false).len(), 1);
         assert_eq!(
             found(&[call(&other)], false),
             ["ROLE-01: AssumeRole for arn:other, which nobody sanctioned"]

@@ -3,3 +3,4 @@
 pub mod answer;
 pub mod canary;
 pub mod ledger;
+pub mod terms;

@@ -18,8 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
 use crate::case::model::{Case, Defence};
-use crate::cast::{Cast, HOST_ROLE, REGION, world_role};
+use crate::cast::{Cast, HOST_ROLE, REGION, role_arn, world_role};
 use crate::oracle::answer::{Exchange, View};
+use crate::oracle::terms::Terms;
 use crate::report::{Attempt, Finding};
 use crate::stage::Stage;
 use crate::verdict::Verdict;
@@ -209,6 +210,14 @@ impl Play<'_> {
                 .iter()
                 .map(|(name, arn)| (arn.clone(), name.clone()))
                 .collect(),
+            terms: self
+                .cast
+                .rules(self.case, job, kind)
+                .flat_map(|rule| {
+                    let roles = rule.role.iter().chain(&rule.selectable);
+                    roles.map(|role| (role_arn(&world_role(&self.case.id, role)), Terms::of(rule)))
+                })
+                .collect(),
             job_id: self
                 .cast
                 .jobs
@@ -259,7 +268,7 @@ impl Play<'_> {
                 _ if name == "sts" => Some(crate::stage::STS_URL.to_owned()),
                 _ if name == "proxy.port" => Some(crate::stage::PROXY_PORT.to_string()),
                 _ if name == "host.role" => Some(HOST_ROLE.to_owned()),
-                _ if name == "host.arn" => Some(crate::cast::role_arn(HOST_ROLE)),
+                _ if name == "host.arn" => Some(role_arn(HOST_ROLE)),
                 _ if name == "runner.id" => Some(self.cast.runner_id.clone()),
                 Some(("role", role)) => self
                     .cast

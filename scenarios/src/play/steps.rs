@@ -100,6 +100,10 @@ impl Play<'_> {
                 self.on_container(step).await?;
                 Ok(Got::default())
             }
+            Action::Proxy if step.signal.as_deref() == Some("reload") => {
+                self.stage.reload_policy(self.case, &step.without).await?;
+                Ok(Got::default())
+            }
             Action::Proxy => {
                 self.stage
                     .signal_proxy(step.signal.as_deref().unwrap_or_default())

@@ -6,11 +6,20 @@ use std::time::Duration;
 
 use lab::{Output, Place, Process, Program};
 
-use super::{SERVING, Stage};
-use crate::play::PlayError;
+use super::{PROXY_PORT, SERVING, STS_URL, Stage};
+use crate::case::model::Case;
+use crate::compose;
+use crate::play::{PlayError, literal_image};
 
 /// How long a program may take to stop.
 const STOPPING: Duration = Duration::from_secs(5);
+
+/// How long a proxy that serves may take to put another policy in force.
+const RELOADING: Duration = Duration::from_secs(10);
+/// How a proxy says that it did.
+const RELOADED: &str = "policy reloaded";
+/// The operator's configuration, in the instance's state directory.
+pub(super) const POLICY_FILE: &str = "metadata-proxy.toml";
 
 /// Where rules of the defence come from.
 #[derive(Debug)]
@@ -98,6 +107,41 @@ impl Stage {
             _ => proxy.resume(),
         };
         done.map_err(|error| failed(&error))
+    }
+
+    /// The operator's configuration for these cases, without the rules for some jobs.
+    pub(super) fn policy_text(&self, cases: &[&Case], without: &[String]) -> String {
+        let metrics = format!("unix:{}", self.instance.state_dir().join("metrics.sock").display());
+        compose::proxy_config(
+            cases,
+            without,
+            |case_id, job| self.images.id(&literal_image(case_id, job)),
+            &self.instance.docker_host(),
+            STS_URL,
+            PROXY_PORT,
+            &metrics,
+        )
+    }
+
+    /// Takes the rules for some jobs out of the policy, has the proxy read it again, and waits until it says that it has.
+    ///
+    /// # Errors
+    /// When it does not, or not in time.
+    pub async fn reload_policy(&self, case: &Case, without: &[String]) -> Result<(), PlayError> {
+        let failed = |error: &dyn std::error::Error| PlayError::lab("reloading the policy", error);
+        let Some(proxy) = self.guard.processes().pop() else {
+            return Ok(());
+        };
+        let text = self.policy_text(&[case], without);
+        // Beside it and then in its place: nobody reads half a file.
+        let (fresh, file) = ("metadata-proxy.new", POLICY_FILE);
+        let state = self.instance.state_dir();
+        std::fs::write(state.join(fresh), text).map_err(|error| failed(&error))?;
+        std::fs::rename(state.join(fresh), state.join(file)).map_err(|error| failed(&error))?;
+        let told = proxy.stdout().lines().filter(|line| line.starts_with(RELOADED)).count();
+        proxy.reload().map_err(|error| failed(&error))?;
+        let again = proxy.wait_for_lines(RELOADED, told + 1, RELOADING).await;
+        again.map(drop).map_err(|error| failed(&error))
     }
 
     /// Applies or removes the rules of the defence.

@@ -21,13 +21,13 @@ use crate::compose::{self, InstanceSettings};
 use crate::image::{Base, Images};
 use crate::kept::Kept;
 use crate::oracle::canary::Canaries;
-use crate::play::{PlayError, literal_image, with_causes};
+use crate::play::{PlayError, with_causes};
 use crate::probe::protocol::READ_MS;
 use crate::report::redact::Redactor;
 use census::Census;
 use control::Control;
 pub use entrance::Entrance;
-use guard::{Guard, Rules};
+use guard::{Guard, POLICY_FILE, Rules};
 
 /// Where the fake STS listens: beside the endpoint, at the far end of the same route.
 pub const STS_URL: &str = "http://10.200.0.1:8080";
@@ -314,16 +314,8 @@ impl Stage {
         };
         let programs = &workshop.ambient.programs;
         let state = self.instance.state_dir();
-        let metrics = format!("unix:{}", state.join("metrics.sock").display());
-        let text = compose::proxy_config(
-            cases,
-            |case_id, job| self.images.id(&literal_image(case_id, job)),
-            &self.instance.docker_host(),
-            STS_URL,
-            PROXY_PORT,
-            &metrics,
-        );
-        let config = state.join("metadata-proxy.toml");
+        let text = self.policy_text(cases, &[]);
+        let config = state.join(POLICY_FILE);
         std::fs::write(&config, &text).map_err(|error| PlayError::lab("metadata-proxy.toml", &error))?;
         // The host is closed but for the real proxy's own cgroup, and weak-proxy runs in another.
         let open = state.join("open-host.toml");

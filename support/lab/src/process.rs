@@ -280,6 +280,36 @@ impl Process {
         }
     }
 
+    /// Waits until its standard error holds `words`.
+    ///
+    /// # Errors
+    /// When it ends before, or does not say them within `within`.
+    pub async fn wait_for_words(&self, words: &str, within: Duration) -> Result<(), ProcessError> {
+        let mut changes = self.stderr.changes();
+        let search = async {
+            loop {
+                changes.mark_unchanged();
+                let closed = self.stderr.is_closed();
+                if self.stderr.text().contains(words) {
+                    return true;
+                }
+                if closed || changes.changed().await.is_err() {
+                    return false;
+                }
+            }
+        };
+        match timeout(within, search).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.ended_early(words).await),
+            Err(_) => Err(ProcessError::Silent {
+                label: self.label.clone(),
+                awaited: words.to_owned(),
+                within,
+                said: self.last_words(),
+            }),
+        }
+    }
+
     /// Waits until it ends.
     ///
     /// # Errors
@@ -346,6 +376,14 @@ impl Process {
                 source: errno.into(),
             }),
         }
+    }
+
+    /// Asks it to read its configuration again with SIGHUP.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn reload(&self) -> Result<(), ProcessError> {
+        self.signal(Signal::HUP)
     }
 
     /// Lets it go on with SIGCONT.

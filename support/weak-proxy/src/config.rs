@@ -145,6 +145,22 @@ pub struct Rule {
     pub selectable: Vec<String>,
     /// `ExternalId` of AssumeRole.
     pub external_id: Option<String>,
+    /// What narrows its sessions.
+    #[serde(flatten)]
+    pub session: Session,
+}
+
+/// What narrows the sessions of a rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+pub struct Session {
+    /// `Policy` of AssumeRole.
+    #[serde(rename = "session_policy")]
+    pub policy: Option<String>,
+    /// `PolicyArns` of AssumeRole.
+    #[serde(default)]
+    pub policy_arns: Vec<String>,
+    /// `DurationSeconds` of AssumeRole; absent: that of all rules.
+    pub duration_seconds: Option<i32>,
 }
 
 /// A value or a list of them.
@@ -240,6 +256,8 @@ mod tests {
             project = [20, 21]
             ref = ["main"]
             role = "deploy"
+            session_policy = '{"Statement":[]}'
+            duration_seconds = 900
             "#,
         )
         .unwrap();
@@ -249,5 +267,7 @@ mod tests {
         assert!(config.imds.require_token);
         assert_eq!(config.rules[0].project.as_slice(), [20, 21]);
         assert_eq!(config.rules[0].kind.as_slice(), ["build"]);
+        assert_eq!(config.rules[0].session.duration_seconds, Some(900));
+        assert_eq!(config.rules[0].session.policy.as_deref(), Some(r#"{"Statement":[]}"#));
     }
 }

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use zeroize::Zeroize;
 
+use crate::config::Session;
 use crate::hole::{Hole, Switches};
 
 /// SDKs ask again 15 minutes before the end, so nothing older is handed out while STS answers.
@@ -59,7 +60,7 @@ pub struct Credentials {
 }
 
 /// What is asked of STS, and what its answer depends on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Ask {
     /// `RoleArn`
     pub role_arn: String,
@@ -67,8 +68,8 @@ pub struct Ask {
     pub external_id: Option<String>,
     /// `RoleSessionName`
     pub session_name: String,
-    /// `Policy`
-    pub policy: Option<String>,
+    /// `Policy`, `PolicyArns` and `DurationSeconds`
+    pub session: Session,
 }
 
 /// STS gave nothing.
@@ -160,9 +161,8 @@ impl<I: Issuer> Entries<I> {
         }
         let key = if self.switches.open(Hole::CacheByArn) {
             Ask {
-                external_id: None,
-                session_name: String::new(),
-                ..ask.clone()
+                role_arn: ask.role_arn.clone(),
+                ..Ask::default()
             }
         } else {
             ask.clone()
@@ -254,7 +254,7 @@ pub(crate) mod tests {
             role_arn: "arn".to_owned(),
             external_id: external_id.map(str::to_owned),
             session_name: session_name.to_owned(),
-            policy: None,
+            session: Session::default(),
         }
     }
 
@@ -301,6 +301,16 @@ pub(crate) mod tests {
             let other_session = cache.obtain(ask(Some("right"), "b"), move || at(0)).await.unwrap();
             assert_eq!(without_id.is_ok(), shared, "{hole:?}");
             assert_eq!(first == other_session, shared, "{hole:?}");
+            let narrowed = Session {
+                policy: Some("{}".to_owned()),
+                ..Session::default()
+            };
+            let narrowed = Ask {
+                session: narrowed,
+                ..ask(Some("right"), "a")
+            };
+            let narrowed = cache.obtain(narrowed, move || at(0)).await.unwrap();
+            assert_eq!(first == narrowed, shared, "{hole:?}");
         }
     }
 

@@ -152,8 +152,10 @@ pub enum Hole {
     StaleAddressLookup,
     /// an address keeps its container until its removal is told, however often it stops, and the kernel is not asked; like iam-docker (IDENT-38)
     StaleEvents,
-    /// credentials are cached by role alone, without external id and session name; like lyft, go-metadataproxy, kube2iam (LIFE-01, LIFE-02)
+    /// credentials are cached by role alone, without external id, session name, policy and duration; like lyft, go-metadataproxy, kube2iam (LIFE-01, LIFE-02, LIFE-03)
     CacheByArn,
+    /// a container keeps what it was granted once, whatever the policy says after a reload; like caches of roles by address or container id (ROLE-37)
+    KeepsRemovedRules,
     /// expired credentials are served while STS fails; like go-metadataproxy's entries that never expire (LIFE-06, LIFE-07)
     ServeExpired,
     /// sessions shorter than the refresh time are cached for ever; like go-metadataproxy with go-cache (LIFE-07)

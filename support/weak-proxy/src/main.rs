@@ -2,9 +2,9 @@
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, RwLock};
 
 use clap::Parser;
 use socket2::{Domain, SockRef, Socket, Type};
@@ -12,13 +12,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use weak_proxy::ambient;
 use weak_proxy::config::{Config, ConfigError};
-use weak_proxy::credentials::Cache;
 use weak_proxy::credentials::sts::Sts;
+use weak_proxy::credentials::{Cache, Issuer};
 use weak_proxy::firewall::{self, FirewallError};
 use weak_proxy::hole::{self, Hole, Switches};
-use weak_proxy::identity::Identity;
 use weak_proxy::identity::engine::DockerEngine;
 use weak_proxy::identity::kernel::LinuxKernel;
+use weak_proxy::identity::{Engine, Identity, Kernel};
 use weak_proxy::serve::Proxy;
 use weak_proxy::token::Tokens;
 use weak_proxy::upstream::{Upstream, UpstreamError};
@@ -150,15 +150,17 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
 
     let proxy = Arc::new(Proxy {
         identity: Identity::new(engine, LinuxKernel, switches.clone()),
         cache: Cache::new(sts, switches.clone()),
         tokens: Tokens::default(),
         upstream,
-        config,
+        config: RwLock::new(Arc::new(config)),
+        granted: Mutex::default(),
         switches: switches.clone(),
-        leftovers: std::sync::Mutex::default(),
+        leftovers: Mutex::default(),
         clock: ambient::clock(),
         random: ambient::random,
         original_destination,
@@ -170,15 +172,38 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         writeln!(io::stdout(), "listening on http://{address}")?;
     }
     io::stdout().flush()?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&proxy, &path)?,
+        }
     }
     serving.shutdown().await;
     if switches.open(Hole::RulesRemovedOnExit) {
         firewall::remove().await?;
     }
     Ok(())
+}
+
+/// Reads the policy again. A file that cannot be used changes nothing.
+fn reload<E, K, I>(proxy: &Proxy<E, K, I>, path: &Path) -> io::Result<()>
+where
+    E: Engine,
+    K: Kernel,
+    I: Issuer,
+{
+    match Config::load(path) {
+        Ok(config) => {
+            proxy.follow(config);
+            writeln!(io::stdout(), "policy reloaded")?;
+            io::stdout().flush()
+        }
+        Err(error) => {
+            tracing::error!(error = %Failure::from(error), "policy not reloaded");
+            Ok(())
+        }
+    }
 }
 
 /// The wildcard of both families on one port; a machine without IPv6 gets the first only.

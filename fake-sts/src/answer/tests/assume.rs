@@ -143,6 +143,19 @@ fn a_session_policy_narrows_what_its_session_may_do() {
 }
 
 #[test]
+fn a_managed_session_policy_is_told_and_allows_nothing_that_is_not_known() {
+    let mut bench = Bench::new();
+    let more = "&PolicyArns.member.1.arn=arn:aws:iam::aws:policy/ReadOnlyAccess&DurationSeconds=900";
+    let session = bench.assume(&alice(), "123456789012:role/lab-host", more).unwrap();
+    let told = provenance::decode(session.token.expose()).unwrap();
+    assert_eq!(told.policy_arns, ["arn:aws:iam::aws:policy/ReadOnlyAccess"]);
+    assert_eq!((told.policy_sha256, told.duration_seconds), (None, 900));
+    let (code, _, reason) = why(bench.assume(&Keys::from(&*session), "123456789012:role/long", ""));
+    assert_eq!(code, DENIED);
+    insta::assert_snapshot!(reason, @"session policy: this fake does not know what arn:aws:iam::aws:policy/ReadOnlyAccess says");
+}
+
+#[test]
 fn source_identity_and_transitive_tags_are_handed_on() {
     let mut bench = Bench::new();
     let more = "&SourceIdentity=alice&Tags.member.1.Key=Team&Tags.member.1.Value=blue&TransitiveTagKeys.member.1=Team";

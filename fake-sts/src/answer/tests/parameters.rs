@@ -74,6 +74,14 @@ fn tags_and_session_policies_are_checked() {
     insta::assert_snapshot!(with(&(tag(1, "Team") + &tag(2, "team"))), @"400 InvalidParameterValue: Duplicate tag keys found. Please note that Tag keys are case insensitive.");
     insta::assert_snapshot!(with(&(tag(1, "Team") + "TransitiveTagKeys.member.1=cost")), @"400 InvalidParameterValue: The specified transitive tag key must be included in the requested tags.");
     insta::assert_snapshot!(with("Policy=nonsense"), @"400 MalformedPolicyDocument: Syntax errors in policy.");
-    insta::assert_snapshot!(with("PolicyArns.member.1.arn=arn:aws:iam::aws:policy/ReadOnlyAccess"), @"501 NotImplemented: fake-sts does not implement PolicyArns");
+    let arns = |count: usize| -> String {
+        (1..=count)
+            .map(|n| format!("PolicyArns.member.{n}.arn=arn:aws:iam::aws:policy/p{n}&"))
+            .collect()
+    };
+    assert_eq!(with(&arns(10)), "ok");
+    insta::assert_snapshot!(with(&arns(11)), @"400 ValidationError: 1 validation error detected: Value 'policyArns' at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to 10");
+    insta::assert_snapshot!(with("PolicyArns.member.1.arn=ReadOnly"), @"400 ValidationError: 1 validation error detected: Value 'ReadOnly' at 'policyArns.1.member.arn' failed to satisfy constraint: Member must have length greater than or equal to 20");
+    insta::assert_snapshot!(with("PolicyArns.member.1.arn=ReadOnlyAccessOfEverything"), @"400 ValidationError: ReadOnlyAccessOfEverything is invalid");
     insta::assert_snapshot!(with("SerialNumber=arn:aws:iam::123456789012:mfa/alice&TokenCode=123456"), @"501 NotImplemented: fake-sts does not implement SerialNumber");
 }

@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use super::{LIST, PUT, ROLE, get, status, world};
 use crate::fixture::facts;
+use crate::policy::Edition;
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_once_the_socket_is_another() {
     let world = world();
-    let token = world.service.terms.tokens.mint(&facts().run, 60, 1_800_000_000, [0; 8]);
+    let token = world
+        .service
+        .terms
+        .tokens
+        .mint(&facts().run, Edition::FIRST, 60, 1_800_000_000, [0; 8]);
     // The request is confirmed, STS is asked, and then the container is gone.
     *world.attestor.confirmations.lock().unwrap() = Some(1);
     let answer = world.ask(&get(ROLE, &token)).await;
@@ -22,7 +27,11 @@ async fn nothing_is_written_once_the_socket_is_another() {
 #[tokio::test(start_paused = true)]
 async fn a_request_is_confirmed_once_and_twice_only_if_sts_is_asked_in_between() {
     let world = world();
-    let token = world.service.terms.tokens.mint(&facts().run, 60, 1_800_000_000, [0; 8]);
+    let token = world
+        .service
+        .terms
+        .tokens
+        .mint(&facts().run, Edition::FIRST, 60, 1_800_000_000, [0; 8]);
     let left = || world.attestor.confirmations.lock().unwrap().take();
     for (request, confirmations) in [
         (PUT.to_owned(), 1),
@@ -40,7 +49,11 @@ async fn a_request_is_confirmed_once_and_twice_only_if_sts_is_asked_in_between()
 #[tokio::test(start_paused = true)]
 async fn whoever_is_not_confirmed_makes_nobody_call_sts() {
     let world = world();
-    let token = world.service.terms.tokens.mint(&facts().run, 60, 1_800_000_000, [0; 8]);
+    let token = world
+        .service
+        .terms
+        .tokens
+        .mint(&facts().run, Edition::FIRST, 60, 1_800_000_000, [0; 8]);
     *world.attestor.confirmations.lock().unwrap() = Some(0);
     assert_eq!(status(&world.ask(&get(ROLE, &token)).await), 403);
     assert_eq!(world.sts.calls(), 0);

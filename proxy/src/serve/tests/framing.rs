@@ -2,6 +2,7 @@
 
 use super::{LIST, PUT, get, status, world, world_of};
 use crate::fixture::{RULE, facts};
+use crate::policy::Edition;
 
 const HOST: &str = "Host: 169.254.169.254\r\n";
 
@@ -130,7 +131,11 @@ async fn another_method_is_not_allowed_whatever_body_it_announces() {
 #[tokio::test(start_paused = true)]
 async fn headers_that_mean_something_elsewhere_mean_nothing_here() {
     let world = world();
-    let token = world.service.terms.tokens.mint(&facts().run, 60, 1_800_000_000, [0; 8]);
+    let token = world
+        .service
+        .terms
+        .tokens
+        .mint(&facts().run, Edition::FIRST, 60, 1_800_000_000, [0; 8]);
     let plain = world.ask(&get(LIST, &token)).await;
     for header in [
         "X-Forwarded-For: 172.17.0.9",

@@ -87,6 +87,15 @@ async fn signals_reach_the_program() -> Outcome {
     })?;
     polite.wait_for_line("bye", SOON).await?;
 
+    let asked = instance.spawn(
+        Place::Host,
+        &script("trap 'echo read again >&2' HUP; echo ready; while :; do sleep 600 >/dev/null 2>&1 & wait; done"),
+    )?;
+    asked.wait_for_line("ready", SOON).await?;
+    asked.reload()?;
+    asked.wait_for_words("read again", SOON).await?;
+    asked.kill().await?;
+
     let deaf = instance.spawn(Place::Upstream, &script("trap '' TERM; echo ready; exec sleep 600"))?;
     deaf.wait_for_line("ready", SOON).await?;
     deaf.pause()?;

@@ -8,6 +8,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_sts::Client;
 use aws_sdk_sts::error::ProvideErrorMetadata as _;
+use aws_sdk_sts::types::PolicyDescriptorType;
 use jiff::Timestamp;
 
 use super::{Ask, Credentials, IssueError, Issuer, Secret};
@@ -55,14 +56,19 @@ impl Sts {
 
 impl Issuer for Sts {
     async fn issue(&self, ask: &Ask) -> Result<Credentials, IssueError> {
+        let arns = ask.session.policy_arns.iter();
+        let arns: Vec<PolicyDescriptorType> = arns
+            .map(|arn| PolicyDescriptorType::builder().arn(arn).build())
+            .collect();
         let answer = self
             .client
             .assume_role()
             .role_arn(&ask.role_arn)
             .role_session_name(&ask.session_name)
             .set_external_id(ask.external_id.clone())
-            .set_policy(ask.policy.clone())
-            .duration_seconds(self.session_seconds)
+            .set_policy(ask.session.policy.clone())
+            .set_policy_arns((!arns.is_empty()).then_some(arns))
+            .duration_seconds(ask.session.duration_seconds.unwrap_or(self.session_seconds))
             .send();
         // Boxed: the SDK's futures are large.
         let answer = Box::pin(answer).await.map_err(|error| {
@@ -106,6 +112,7 @@ fn is_session_of(assumed: &str, ask: &Ask) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Session;
 
     #[test]
     fn a_session_is_of_the_role_account_and_name_that_were_asked_for() {
@@ -113,7 +120,7 @@ mod tests {
             role_arn: "arn:aws:iam::123456789012:role/team/deploy".to_owned(),
             external_id: None,
             session_name: "20-1".to_owned(),
-            policy: None,
+            session: Session::default(),
         };
         assert!(is_session_of(
             "arn:aws:sts::123456789012:assumed-role/deploy/20-1",

@@ -160,10 +160,7 @@ pub(super) fn default_role(
         }
     }
     if let Some(name) = &switches.default_role {
-        return Ok(Grant {
-            role: Role::from_anything(name, &config.aws),
-            external_id: None,
-        });
+        return Ok(Grant::plain(Role::from_anything(name, &config.aws)));
     }
     let project = facts.label("project.id");
     let of_project = |rule: &&crate::config::Rule| {
@@ -182,5 +179,6 @@ pub(super) fn default_role(
     Ok(Grant {
         role: Role::from_anything(name, &config.aws),
         external_id: rule.external_id.clone(),
+        session: rule.session.clone(),
     })
 }

@@ -7,7 +7,7 @@ pub use careless::session_policy;
 use jiff::{SignedDuration, Timestamp};
 pub use role::Role;
 
-use crate::config::{Config, Rule};
+use crate::config::{Config, Rule, Session};
 use crate::hole::{Hole, Switches};
 use crate::identity::Facts;
 
@@ -38,6 +38,20 @@ pub struct Grant {
     pub role: Role,
     /// `ExternalId` of AssumeRole.
     pub external_id: Option<String>,
+    /// What narrows the session.
+    pub session: Session,
+}
+
+impl Grant {
+    /// A role, and nothing that would narrow or bind it.
+    #[must_use]
+    pub fn plain(role: Role) -> Self {
+        Self {
+            role,
+            external_id: None,
+            session: Session::default(),
+        }
+    }
 }
 
 /// Why a container gets nothing.
@@ -78,10 +92,7 @@ pub enum Refusal {
 /// Every doubt is a [`Refusal`].
 pub fn decide(config: &Config, switches: &Switches, facts: &Facts, now: Timestamp) -> Result<Grant, Refusal> {
     if let Some(role) = careless::dictated(switches, facts, &config.aws) {
-        return Ok(Grant {
-            role,
-            external_id: None,
-        });
+        return Ok(Grant::plain(role));
     }
     let decision = match sanctioned(config, switches, facts) {
         Ok(_) if is_overdue(config, facts, now) && !switches.open(Hole::NoAgeLimit) => Err(Refusal::Overdue),
@@ -124,6 +135,7 @@ fn sanctioned(config: &Config, switches: &Switches, facts: &Facts) -> Result<Gra
     Ok(Grant {
         role,
         external_id: careless::external_id(switches, facts).or_else(|| rule.external_id.clone()),
+        session: rule.session.clone(),
     })
 }
 

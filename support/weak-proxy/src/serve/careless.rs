@@ -1,6 +1,8 @@
 //! What a request may claim, and what it may be told, through an open hole. Without its hole each function leaves the request as it is.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 
 use crate::answer::Answer;
 use crate::config::Config;
@@ -80,9 +82,25 @@ pub(super) fn claimed_labels(switches: &Switches, request: &Request, caller: &Fa
 
 /// A role that only the request names.
 pub(super) fn grant(text: &str, config: &Config) -> Grant {
-    Grant {
-        role: Role::from_anything(text, &config.aws),
-        external_id: None,
+    Grant::plain(Role::from_anything(text, &config.aws))
+}
+
+/// The decision, or what the container was granted once.
+pub(super) fn remembered(
+    switches: &Switches,
+    granted: &Mutex<HashMap<String, Grant>>,
+    facts: &Facts,
+    decision: Result<Grant, Refusal>,
+) -> Result<Grant, Refusal> {
+    if !switches.open(Hole::KeepsRemovedRules) {
+        return decision;
+    }
+    let mut granted = granted.lock().unwrap_or_else(PoisonError::into_inner);
+    match granted.get(&facts.container_id) {
+        Some(grant) => Ok(grant.clone()),
+        None => decision.inspect(|grant| {
+            granted.insert(facts.container_id.clone(), grant.clone());
+        }),
     }
 }
 
@@ -100,4 +118,29 @@ pub(super) fn complaint(refusal: Refusal, container: &str, config: &Config) -> S
 /// A page for operators: who has which role.
 pub(super) fn admin(sessions: &[String]) -> Answer {
     Answer::text(format!("# sessions {}\n{}", sessions.len(), sessions.concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_outlives_its_rule_only_with_its_switch() {
+        let facts = Facts::of_job(20, 1, "build", &[]);
+        let aws = toml::from_str::<Config>("[aws]\naccount = \"123456789012\"\nregion = \"eu-central-1\"\n")
+            .unwrap()
+            .aws;
+        let grant = Grant::plain(Role::from_anything("deploy", &aws));
+        for (hole, kept) in [(None, false), (Some(Hole::KeepsRemovedRules), true)] {
+            let switches = Switches {
+                hole,
+                default_role: None,
+            };
+            let granted = Mutex::default();
+            let ask = |decision| remembered(&switches, &granted, &facts, decision);
+            assert_eq!(ask(Err(Refusal::NoRule)), Err(Refusal::NoRule), "{hole:?}");
+            assert_eq!(ask(Ok(grant.clone())), Ok(grant.clone()), "{hole:?}");
+            assert_eq!(ask(Err(Refusal::NoRule)).is_ok(), kept, "{hole:?}");
+        }
+    }
 }

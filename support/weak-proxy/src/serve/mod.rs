@@ -3,8 +3,9 @@
 mod careless;
 mod connection;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::ambient::Clock;
 use crate::answer::{self, Answer};
-use crate::config::Config;
+use crate::config::{Config, Session};
 use crate::credentials::{Ask, Cache, IssueError, Issuer};
 use crate::hole::{Hole, Switches};
 use crate::identity::{Caller, Engine, Facts, Identity, Kernel, Unidentified};
@@ -37,8 +38,10 @@ pub struct Proxy<E, K, I> {
     pub tokens: Tokens,
     /// The real service, for holes.
     pub upstream: Upstream,
-    /// The operator's file.
-    pub config: Config,
+    /// The operator's file, as it was read last.
+    pub config: RwLock<Arc<Config>>,
+    /// [`Hole::KeepsRemovedRules`]: what containers were granted, by id.
+    pub granted: Mutex<HashMap<String, Grant>>,
     /// The open hole.
     pub switches: Switches,
     /// [`Hole::SharesLeftovers`]: the bytes that the last client left behind.
@@ -73,6 +76,16 @@ impl<E: Engine, K: Kernel, I: Issuer> Proxy<E, K, I> {
                 }
             }
         }
+    }
+
+    /// The operator's file.
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Goes by this file from now on. It is read for every request, and only credentials are cached.
+    pub fn follow(&self, config: Config) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
     /// The answer to one request.
@@ -112,7 +125,7 @@ impl<E: Engine, K: Kernel, I: Issuer> Proxy<E, K, I> {
             }
             Route::Fetch(url) => relay(self.upstream.fetch(request, &url, self.callers_token(request)).await),
             Route::AnyRole(text) => {
-                let grant = careless::grant(&text, &self.config);
+                let grant = careless::grant(&text, &self.config());
                 self.give(grant, &caller.facts).await.unwrap_or_else(|refusal| refusal)
             }
             Route::List | Route::Credentials(_) | Route::Info | Route::Region => {
@@ -147,12 +160,14 @@ impl<E: Engine, K: Kernel, I: Issuer> Proxy<E, K, I> {
     /// The routes that tell a container of its own role.
     async fn answer_own(&self, route: Route, facts: &Facts, is_unjudged: bool) -> Result<Answer, Answer> {
         let now = self.clock.now();
-        let grant = policy::decide(&self.config, &self.switches, facts, now);
+        let config = self.config();
+        let grant = policy::decide(&config, &self.switches, facts, now);
+        let grant = careless::remembered(&self.switches, &self.granted, facts, grant);
         tracing::info!(container = facts.container_id, decision = ?grant.as_ref().map(|grant| grant.role.arn()), "decided");
         let by_name = self.switches.open(Hole::RoleInPath) || is_unjudged;
         let grant = match (grant, &route) {
             (Ok(grant), Route::Credentials(named)) if grant.role.name() == named => grant,
-            (_, Route::Credentials(named)) if by_name => careless::grant(named, &self.config),
+            (_, Route::Credentials(named)) if by_name => careless::grant(named, &config),
             (Ok(grant), Route::Credentials(named)) => {
                 let own = grant.role.arn();
                 return Err(self.refuse(404, format_args!("{named} requested, {own} allowed")));
@@ -160,13 +175,13 @@ impl<E: Engine, K: Kernel, I: Issuer> Proxy<E, K, I> {
             (Ok(grant), _) => grant,
             (Err(refusal), _) => {
                 let id = &facts.container_id;
-                return Err(self.refuse(403, careless::complaint(refusal, id, &self.config)));
+                return Err(self.refuse(403, careless::complaint(refusal, id, &config)));
             }
         };
         match route {
             Route::List => Ok(Answer::text(grant.role.name())),
             Route::Info => Ok(Answer::text(answer::info(grant.role.arn(), now))),
-            Route::Region => Ok(Answer::text(self.config.aws.region.as_str())),
+            Route::Region => Ok(Answer::text(self.config().aws.region.as_str())),
             Route::Credentials(_) => self.give(grant, facts).await,
             Route::Token | Route::Forward(_) | Route::Fetch(_) | Route::AnyRole(_) | Route::Admin => {
                 Err(Answer::refusal(404))
@@ -181,7 +196,10 @@ impl<E: Engine, K: Kernel, I: Issuer> Proxy<E, K, I> {
             role_arn: grant.role.arn().to_owned(),
             external_id: grant.external_id,
             session_name: policy::session_name(&self.switches, facts),
-            policy: policy::session_policy(&self.switches, facts),
+            session: Session {
+                policy: policy::session_policy(&self.switches, facts).or(grant.session.policy),
+                ..grant.session
+            },
         };
         let given = match self.cache.obtain(ask, self.now()).await {
             Ok(given) => given,
@@ -237,7 +255,7 @@ impl<E: Engine, K: Kernel, I: Issuer> Proxy<E, K, I> {
 
     /// The seconds left of a good token, or none where none is needed; else the refusal.
     fn check_token(&self, request: &Request, owner: &str) -> Result<Option<i64>, Answer> {
-        let needed = self.config.imds.require_token && !self.switches.open(Hole::TokenOptional);
+        let needed = self.config().imds.require_token && !self.switches.open(Hole::TokenOptional);
         match request.single(TOKEN_HEADER) {
             Ok(None) if !needed => Ok(None),
             Ok(Some(token)) => match self.tokens.remaining(token, owner, self.clock.now(), &self.switches) {

@@ -1,0 +1,157 @@
+//! A configuration that takes the place of another while the proxy serves: all of it or nothing, and its rules only. Decides what may be
+//! taken over; [`Origin`] alone reads the file.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::config::{Config, Environment, Faults};
+
+/// Where the configuration comes from, at the start and at every reload.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The file.
+    pub path: PathBuf,
+    /// What fills the gaps of the file. It is that of the start: a process keeps its environment.
+    pub environment: Environment,
+}
+
+/// Why a file is no configuration.
+#[derive(Debug, Error)]
+pub enum Unusable {
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its faults.
+    #[error(transparent)]
+    Faulty(#[from] Faults),
+}
+
+impl Origin {
+    /// Reads the file as it is now.
+    ///
+    /// # Errors
+    /// When it cannot be read, or every fault of it at once.
+    pub fn read(&self) -> Result<Config, Unusable> {
+        let text = std::fs::read_to_string(&self.path).map_err(|source| Unusable::Unreadable {
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(Config::read(
+            &self.path.display().to_string(),
+            &text,
+            &self.environment,
+        )?)
+    }
+}
+
+/// The parts of a configuration that only a restart takes over: another port, firewall or engine under a running proxy would leave
+/// connections and rules behind that belong to neither.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "{} changed, and only [[rule]] can be reloaded\n  remedy: restart the proxy to take over everything, or undo the change",
+    tables(.changed)
+)]
+pub struct NeedsRestart {
+    /// The tables, by name.
+    pub changed: Vec<&'static str>,
+}
+
+fn tables(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("[{name}]")).collect();
+    names.join(", ")
+}
+
+/// Says whether a new configuration differs from the one that is served in nothing but rules.
+///
+/// # Errors
+/// When it differs in anything else.
+pub fn compare(served: &Config, new: &Config) -> Result<(), NeedsRestart> {
+    // Taken apart, so that a table that is added to the configuration has to be added here.
+    let Config {
+        listen,
+        engine,
+        aws,
+        imds,
+        firewall,
+        bridges,
+        attestation,
+        audit,
+        rules: _,
+    } = served;
+    let changed: Vec<&'static str> = [
+        ("listen", *listen != new.listen),
+        ("engine", *engine != new.engine),
+        ("aws", *aws != new.aws),
+        ("imds", *imds != new.imds),
+        ("firewall", *firewall != new.firewall),
+        ("bridges", *bridges != new.bridges),
+        ("attestation", *attestation != new.attestation),
+        ("audit", *audit != new.audit),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect();
+    if changed.is_empty() {
+        Ok(())
+    } else {
+        Err(NeedsRestart { changed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compare;
+    use crate::config::{Config, Environment};
+    use crate::fixture::{HEADER, RULE, config};
+
+    fn with(tables: &str) -> Config {
+        Config::read("test.toml", &format!("{HEADER}{tables}{RULE}"), &Environment::default()).unwrap()
+    }
+
+    #[test]
+    fn rules_may_change_and_nothing_else() {
+        let served = config(RULE);
+        let other = RULE.replace("project = 20", "project = 21");
+        for rules in [
+            "",
+            RULE,
+            &other,
+            &format!("{RULE}session_policy = '{{\"Statement\":[]}}'\n"),
+        ] {
+            assert_eq!(compare(&served, &config(rules)), Ok(()), "{rules}");
+        }
+        for (tables, name) in [
+            ("session_seconds = 1800\n", "aws"),
+            ("[engine]\nsocket = \"unix:///other.sock\"\n", "engine"),
+            ("[imds]\nrequire_token = false\n", "imds"),
+            ("[firewall]\nhost = \"open\"\n", "firewall"),
+            ("[bridges]\nshared = \"allow\"\n", "bridges"),
+            ("[attestation]\nself_test = false\n", "attestation"),
+            ("[audit]\npath = \"/var/log/audit\"\n", "audit"),
+        ] {
+            assert_eq!(compare(&served, &with(tables)).unwrap_err().changed, [name]);
+        }
+        let text = format!("{HEADER}{RULE}").replace("port = 0", "port = 8000");
+        let listens = Config::read("test.toml", &text, &Environment::default()).unwrap();
+        assert_eq!(compare(&served, &listens).unwrap_err().changed, ["listen"]);
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let refused = compare(
+            &config(RULE),
+            &with("session_seconds = 1800\n[imds]\nrequire_token = false\n"),
+        );
+        insta::assert_snapshot!(refused.unwrap_err(), @r###"
+        [aws], [imds] changed, and only [[rule]] can be reloaded
+          remedy: restart the proxy to take over everything, or undo the change
+        "###);
+    }
+}
