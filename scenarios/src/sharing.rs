@@ -55,13 +55,13 @@ pub(crate) fn parties<'a>(items: &[(&'a Case, Standing)]) -> Vec<Party<'a>> {
 }
 
 /// Whether the proxy serves, and the rules are in place, when the scenario has ended, as before it began. Faults are lifted and containers removed in any
-/// case; what a program of the host or the engine's restart changes nobody takes back.
+/// case; what a program of the host or the engine's restart changes only the scenario itself can take back, and says so.
 fn leaves_as_found(case: &Case, defence: Defence) -> bool {
     let (mut serves, mut ruled) = (true, true);
     for step in case.steps.iter().filter(|step| step.applies(defence)) {
         match (step.action, step.signal.as_deref()) {
-            (Action::Run | Action::Engine, _) => return false,
-            (Action::Proxy, Some("stop" | "kill" | "pause")) => serves = false,
+            (Action::Run | Action::Engine, _) if !case.restores => return false,
+            (Action::Proxy, Some("stop" | "kill" | "pause" | "try")) => serves = false,
             (Action::Proxy, Some("start" | "resume")) => serves = true,
             (Action::Rules, Some("remove")) => ruled = false,
             (Action::Rules, Some("apply")) => ruled = true,
@@ -112,6 +112,7 @@ mod tests {
             proxy("stop"),
             proxy("resume") + &proxy("kill"),
             proxy("try"),
+            proxy("reload"),
             "{ in = \"lab\", do = \"rules\", signal = \"remove\" }".to_owned(),
             "{ in = \"lab\", do = \"engine\", signal = \"restart\" }".to_owned(),
             "{ in = \"host\", do = \"run\", args = [] }".to_owned(),
@@ -120,6 +121,19 @@ mod tests {
             let alone = (Turns::OneByOne, 1);
             assert_eq!(turns(&[&changed, &changed]), [alone, alone], "{steps}");
         }
+    }
+
+    #[test]
+    fn who_takes_back_what_it_did_to_the_host_takes_turns() {
+        let run = "{ in = \"host\", do = \"run\", args = [] },";
+        let restoring = |steps: &str| Case {
+            restores: true,
+            ..case(true, steps)
+        };
+        let (one, other) = (restoring(run), restoring(run));
+        assert_eq!(turns(&[&one, &other]), [(Turns::OneByOne, 2)]);
+        let stopped = restoring(&(run.to_owned() + &proxy("stop")));
+        assert_eq!(turns(&[&stopped, &one]), [(Turns::OneByOne, 1), (Turns::OneByOne, 1)]);
     }
 
     #[test]

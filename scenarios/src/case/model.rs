@@ -25,6 +25,9 @@ pub struct Case {
     /// The scenario disturbs its instance, or needs faults that others would feel: it gets one of its own.
     #[serde(default)]
     pub exclusive: bool,
+    /// Of an exclusive scenario: its steps take back what they changed on the host and in the engine, so that another can have the instance next.
+    #[serde(default)]
+    pub restores: bool,
     /// The engine's default bridge has IPv6 too (`ipv6` and `fixed-cidr-v6` in its daemon.json), which it has not by default.
     #[serde(default)]
     pub default_bridge_ipv6: bool,

@@ -143,6 +143,11 @@ pub(super) static CASE: Shape = table(&[
         "the scenario disturbs its instance and gets one of its own",
     ),
     optional(
+        "restores",
+        Kind::Flag,
+        "an exclusive scenario's steps take back what they changed on the host: the next one can have the instance",
+    ),
+    optional(
         "default_bridge_ipv6",
         Kind::Flag,
         "the engine's default bridge has IPv6 too, as with fixed-cidr-v6",

@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::StreamExt;
 use tokio::task::AbortHandle;
 
-/// A running count. An engine that is restarted is counted up to its end only: what a run claims to have started, it has.
+/// How long after an engine's end the next one is looked for.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A running count. What starts before an engine that was restarted is found again is not counted: what a run claims to have started, it has.
 #[derive(Debug)]
 pub(super) struct Census {
     started: Arc<AtomicUsize>,
@@ -24,9 +28,12 @@ impl Census {
         let task = tokio::spawn(async move {
             let filters = HashMap::from([("type", vec!["container"]), ("event", vec!["start"])]);
             let options = EventsOptionsBuilder::default().filters(&filters).build();
-            let mut events = Box::pin(docker.events(Some(options)));
-            while let Some(Ok(_)) = events.next().await {
-                count.fetch_add(1, Ordering::Relaxed);
+            loop {
+                let mut events = Box::pin(docker.events(Some(options.clone())));
+                while let Some(Ok(_)) = events.next().await {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                tokio::time::sleep(PAUSE).await;
             }
         });
         Self {
