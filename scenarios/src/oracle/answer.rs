@@ -363,8 +363,8 @@ mod tests {
         let mut narrowed = issued(own, "20-500-Ab3");
         narrowed.provenance.as_mut().unwrap().policy_sha256 = Some("00".repeat(32));
         assert_eq!(
-            classify_credentials(&narrowed, &view).to_string(),
-            "OTHER(ROLE(own) under a session policy that no rule names)"
+            classify_credentials(&narrowed, &view),
+            Verdict::Leak("session-of-another-rule:own".to_owned())
         );
         assert_eq!(
             classify_credentials(&issued(own, "20-500-Ab3"), &view),
