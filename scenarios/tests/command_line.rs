@@ -149,6 +149,14 @@ fn an_explanation_fits_a_terminal_and_says_what_stops_it() {
         stdout.contains("What stops it") && stdout.contains("weak-proxy --hole first-env-wins"),
         "{stdout}"
     );
+    let (_, list, _) = scenarios(&["list", "--format", "json"]);
+    let cases: Vec<serde_json::Value> = serde_json::from_str(&list).unwrap();
+    for id in cases.iter().filter_map(|case| case.get("id")?.as_str()) {
+        let (_, explained, _) = scenarios(&["explain", id]);
+        // An address is not broken.
+        let too_wide = |line: &&str| line.chars().count() > 100 && line.trim().contains(' ');
+        assert_eq!(explained.lines().find(too_wide), None, "{id}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::args::Format;
 use super::{Exit, complain, say};
 use crate::case::model::Case;
+use crate::report::table::WIDTH;
 
 pub(super) fn list(cases: &[&Case], format: Format) -> Exit {
     if cases.is_empty() {
@@ -55,7 +56,13 @@ pub(super) fn explain(cases: &[&Case], id: &str) -> Exit {
 
 /// A case for a person who never saw it.
 fn text(case: &Case) -> String {
-    let mut text = format!("{}  {}\n\n{}\n\n", case.id, case.title, case.doc.trim());
+    let paragraphs: Vec<String> = case
+        .doc
+        .trim()
+        .split("\n\n")
+        .map(|paragraph| fill(paragraph, "", ""))
+        .collect();
+    let mut text = format!("{}  {}\n\n{}\n\n", case.id, case.title, paragraphs.join("\n\n"));
     text.push_str("A defence may answer\n");
     for (defence, expected) in &case.expect {
         let _ = writeln!(text, "  {defence:<10} {expected}");
@@ -69,7 +76,22 @@ fn text(case: &Case) -> String {
         .collect();
     let _ = writeln!(text, "\nIt turns red against\n  {}", holes.join("\n  "));
     if !case.references.is_empty() {
-        let _ = writeln!(text, "\nReferences\n  {}", case.references.join("\n  "));
+        let references: Vec<String> = case
+            .references
+            .iter()
+            .map(|reference| fill(reference, "  ", "    "))
+            .collect();
+        let _ = writeln!(text, "\nReferences\n{}", references.join("\n"));
     }
     text.trim_end().to_owned()
+}
+
+/// Broken anew for a terminal; the lines of a case are as long as its author's editor is wide.
+fn fill(text: &str, first: &str, others: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let options = textwrap::Options::new(WIDTH)
+        .break_words(false)
+        .initial_indent(first)
+        .subsequent_indent(others);
+    textwrap::fill(&words, options)
 }
