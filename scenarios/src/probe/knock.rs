@@ -9,8 +9,9 @@ use tokio::net::UdpSocket;
 use super::connect::bounded;
 use super::protocol::{Failure, FailureKind, Knock, KnockAnswer, Knocked};
 
-/// How long to wait for an answer when the request does not say, in milliseconds: on one machine it takes none.
-const WAIT_MS: u64 = 500;
+/// How long to wait for an answer when the request does not say, in milliseconds. On one machine it takes none; but a bridge whose first port has just come
+/// up makes sure for two seconds that nobody else has its IPv6 address (RFC 4862, 5.4), and does not say where it is before that.
+const WAIT_MS: u64 = 3_000;
 /// An echo request in both versions; the kernel fills in identifier and checksum.
 const ECHO_V4: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, 1];
 const ECHO_V6: [u8; 8] = [128, 0, 0, 0, 0, 0, 0, 1];
