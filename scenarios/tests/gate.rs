@@ -5,6 +5,8 @@
 
 #![expect(clippy::expect_used, clippy::print_stderr, reason = "a test may end the program")]
 
+mod need;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
     }
     let lacks = scenarios::cli::lacks(&ambient);
     // Ignored is decided here: a test that finds out only when it runs would count as passed.
-    let ignored = !lacks.is_empty() && !ambient.require_lab;
+    let ignored = need::is_ignored(&ambient, &lacks);
     let chosen: Vec<&Asked<'_>> = asked
         .iter()
         .filter(|asked| is_chosen(&arguments, &asked.name))
@@ -67,12 +69,8 @@ fn main() -> ExitCode {
         .iter()
         .map(|asked| {
             let (outcome, key, wanted) = (Arc::clone(&outcome), key(&asked.item), asked.wanted);
-            let trial = Trial::test(&asked.name, move || tell(&outcome, &key, wanted)).with_ignored_flag(ignored);
-            if ignored {
-                trial.with_kind("needs root, Docker's engine and nftables: see scenarios doctor")
-            } else {
-                trial
-            }
+            let trial = Trial::test(&asked.name, move || tell(&outcome, &key, wanted));
+            need::lab(trial, ignored)
         })
         .collect();
     let run = Arc::clone(&outcome);

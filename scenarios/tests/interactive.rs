@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end the program")]
 
+mod need;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,8 +17,7 @@ type Test = fn() -> Result<(), Failed>;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let ambient = Ambient::read().unwrap();
-    let lacks = scenarios::cli::lacks(&ambient);
-    let ignored = !lacks.is_empty() && !ambient.require_lab;
+    let ignored = need::is_ignored(&ambient, &scenarios::cli::lacks(&ambient));
     let tests: [(&str, Test); 5] = [
         ("a_kept_run_can_be_looked_at_until_its_input_ends", kept),
         ("a_kept_run_that_fails_fails", kept_failure),
@@ -26,14 +27,7 @@ fn main() -> ExitCode {
     ];
     let trials = tests
         .into_iter()
-        .map(|(name, test)| {
-            let trial = Trial::test(name, test).with_ignored_flag(ignored);
-            if ignored {
-                trial.with_kind("needs root, Docker's engine and nftables: see scenarios doctor")
-            } else {
-                trial
-            }
-        })
+        .map(|(name, test)| need::lab(Trial::test(name, test), ignored))
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

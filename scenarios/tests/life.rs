@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end the program")]
 
+mod need;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -19,8 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let ambient = Ambient::read().unwrap();
-    let lacks = scenarios::cli::lacks(&ambient);
-    let ignored = !lacks.is_empty() && !ambient.require_lab;
+    let ignored = need::is_ignored(&ambient, &scenarios::cli::lacks(&ambient));
     let tests: [(&str, Test); 3] = [
         ("a_killed_run_leaves_nothing_that_the_next_one_does_not_sweep", killed),
         (
@@ -31,14 +32,7 @@ fn main() -> ExitCode {
     ];
     let trials = tests
         .into_iter()
-        .map(|(name, test)| {
-            let trial = Trial::test(name, test).with_ignored_flag(ignored);
-            if ignored {
-                trial.with_kind("needs root, Docker's engine and nftables: see scenarios doctor")
-            } else {
-                trial
-            }
-        })
+        .map(|(name, test)| need::lab(Trial::test(name, test), ignored))
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

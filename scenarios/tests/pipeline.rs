@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end the program")]
 
+mod need;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
@@ -20,8 +22,7 @@ type Test = fn() -> Result<(), Failed>;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let ambient = Ambient::read().unwrap();
-    let lacks = scenarios::cli::lacks(&ambient);
-    let ignored = !lacks.is_empty() && !ambient.require_lab;
+    let ignored = need::is_ignored(&ambient, &scenarios::cli::lacks(&ambient));
     if !ignored && !arguments.list {
         build(&ambient);
     }
@@ -34,14 +35,9 @@ fn main() -> ExitCode {
         ("a_gate_of_unknown_steps_is_refused", unknown_step),
         ("a_part_of_the_gate_is_refused_for_a_release", part_of_a_release),
     ];
-    let trials = of_the_lab.into_iter().map(|(name, test)| {
-        let trial = Trial::test(name, test).with_ignored_flag(ignored);
-        if ignored {
-            trial.with_kind("needs root, Docker's engine and nftables: see scenarios doctor")
-        } else {
-            trial
-        }
-    });
+    let trials = of_the_lab
+        .into_iter()
+        .map(|(name, test)| need::lab(Trial::test(name, test), ignored));
     let plain = plain.into_iter().map(|(name, test)| Trial::test(name, test));
     libtest_mimic::run(&arguments, trials.chain(plain).collect()).exit_code()
 }

@@ -55,8 +55,6 @@ struct Loaded {
     layer: bool,
     /// Ids with the tags they have.
     images: HashSet<(String, String)>,
-    /// Ids.
-    ids: HashSet<String>,
 }
 
 impl Images {
@@ -79,7 +77,7 @@ impl Images {
             return Ok(id);
         }
         // Most images differ in their names only, and a name costs the engine far less than an archive: no process of its own.
-        if state.ids.contains(&id) {
+        if state.images.iter().any(|(loaded, _)| *loaded == id) {
             self.tag(image, &id).await?;
             state.images.insert((id.clone(), image.tag()));
             return Ok(id);
@@ -100,7 +98,6 @@ impl Images {
         }
         state.layer = true;
         state.images.insert((id.clone(), image.tag()));
-        state.ids.insert(id.clone());
         Ok(id)
     }
 

@@ -316,7 +316,7 @@ impl Stage {
         let state = self.instance.state_dir();
         let text = self.policy_text(cases, &[]);
         let config = state.join(POLICY_FILE);
-        std::fs::write(&config, &text).map_err(|error| PlayError::lab("metadata-proxy.toml", &error))?;
+        std::fs::write(&config, &text).map_err(|error| PlayError::lab(POLICY_FILE, &error))?;
         // The host is closed but for the real proxy's own cgroup, and weak-proxy runs in another.
         let open = state.join("open-host.toml");
         std::fs::write(&open, format!("{text}\n[firewall]\nhost = \"open\"\n"))

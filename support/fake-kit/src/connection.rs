@@ -15,6 +15,10 @@ use tokio::net::{TcpStream, UnixStream};
 /// How much of a request that never became one is kept for the ledger.
 const TAP_BYTES: usize = 8 * 1024;
 
+/// How long the kernel offers again what the peer does not confirm, once a hop limit is set: the answer may never arrive, and a socket that still waits for it
+/// would take the next caller's connection from the same address and port for its own, and answer that one with as short a reach.
+const UNCONFIRMED: Duration = Duration::from_millis(500);
+
 /// A shared view of an accepted connection. Cloning does not duplicate the descriptor.
 #[derive(Debug, Clone)]
 pub struct Connection(Arc<Accepted>);
@@ -76,7 +80,7 @@ impl Connection {
         self.0.local_ip
     }
 
-    /// Sets how many hops packets of this connection may travel from now on, retransmits included.
+    /// Sets how many hops packets of this connection may travel from now on, retransmits included. What never arrives is soon given up.
     ///
     /// # Errors
     /// The kernel refused it.
@@ -85,6 +89,7 @@ impl Connection {
             return Ok(());
         };
         let socket = SockRef::from(stream);
+        socket.set_tcp_user_timeout(Some(UNCONFIRMED))?;
         if self.0.over_v6 {
             socket.set_unicast_hops_v6(u32::from(hops))?;
         }
@@ -205,5 +210,30 @@ impl AsyncWrite for Wire {
             Stream::Tcp(stream) => SockRef::from(stream).shutdown(how),
             Stream::Unix(stream) => SockRef::from(stream).shutdown(how),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::{Connection, Stream, UNCONFIRMED};
+
+    /// The socket of an answer that never arrives must be gone before the peer's port is used again: with the hop limit still on it, it would keep the
+    /// next connection from there from being made at all.
+    #[tokio::test]
+    async fn what_a_hop_limit_eats_is_soon_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, source) = listener.accept().await.unwrap();
+        let connection = Connection::tcp(stream, source).unwrap();
+        let patience = || match &connection.0.stream {
+            Stream::Tcp(stream) => SockRef::from(stream).tcp_user_timeout().unwrap(),
+            Stream::Unix(_) => None,
+        };
+        assert_eq!(patience(), None, "the kernel's own patience");
+        connection.set_hop_limit(1).unwrap();
+        assert_eq!(patience(), Some(UNCONFIRMED));
     }
 }

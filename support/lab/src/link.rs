@@ -62,16 +62,16 @@ impl Instance {
     /// When the process is gone.
     pub fn interfaces_of(&self, process: u32) -> Result<Vec<u32>, LinkError> {
         // The container's own /sys shows its network namespace, and reading it takes no process: a run asks this for each of its containers.
-        let root = PathBuf::from(format!("/proc/{}/root/proc/{process}/root", self.first_process()));
+        let first = PathBuf::from(format!("/proc/{}", self.first_process()));
+        let container = first.join(format!("root/proc/{process}"));
         let gone = |source| LinkError::NoProcess { process, source };
         // In the host's own network every other container's wire would look like this one's.
-        let host = fs::metadata(format!("/proc/{}/ns/net", self.first_process())).map_err(gone)?;
-        let own = fs::metadata(format!("/proc/{}/root/proc/{process}/ns/net", self.first_process())).map_err(gone)?;
-        if own.ino() == host.ino() {
+        let network = |process: &Path| fs::metadata(process.join("ns/net")).map(|network| network.ino());
+        if network(&container).map_err(gone)? == network(&first).map_err(gone)? {
             return Ok(Vec::new());
         }
         let mut ends = Vec::new();
-        for interface in fs::read_dir(root.join("sys/class/net")).map_err(gone)? {
+        for interface in fs::read_dir(container.join("root/sys/class/net")).map_err(gone)? {
             let path = interface.map_err(gone)?.path();
             let (own, other) = (index(&path.join("ifindex")), index(&path.join("iflink")));
             // An interface that ends nowhere else names itself.

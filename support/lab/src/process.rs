@@ -245,39 +245,16 @@ impl Process {
         count: usize,
         within: Duration,
     ) -> Result<Vec<String>, ProcessError> {
-        let mut changes = self.stdout.changes();
         let mut cursor = LineCursor::default();
         let mut found = Vec::new();
-        let search = async {
-            loop {
-                changes.mark_unchanged();
-                // Asked before reading, so that nothing written before the end is missed.
-                let closed = self.stdout.is_closed();
-                found.extend(
-                    self.stdout
-                        .lines(&mut cursor)
-                        .into_iter()
-                        .filter(|line| line.starts_with(prefix)),
-                );
-                if found.len() >= count {
-                    found.truncate(count);
-                    return true;
-                }
-                if closed || changes.changed().await.is_err() {
-                    return false;
-                }
-            }
+        let is_found = || {
+            let lines = self.stdout.lines(&mut cursor);
+            found.extend(lines.into_iter().filter(|line| line.starts_with(prefix)));
+            found.len() >= count
         };
-        match timeout(within, search).await {
-            Ok(true) => Ok(found),
-            Ok(false) => Err(self.ended_early(prefix).await),
-            Err(_) => Err(ProcessError::Silent {
-                label: self.label.clone(),
-                awaited: prefix.to_owned(),
-                within,
-                said: self.last_words(),
-            }),
-        }
+        self.search(&self.stdout, prefix, within, is_found).await?;
+        found.truncate(count);
+        Ok(found)
     }
 
     /// Waits until its standard error holds `words`.
@@ -285,12 +262,25 @@ impl Process {
     /// # Errors
     /// When it ends before, or does not say them within `within`.
     pub async fn wait_for_words(&self, words: &str, within: Duration) -> Result<(), ProcessError> {
-        let mut changes = self.stderr.changes();
+        self.search(&self.stderr, words, within, || self.stderr.text().contains(words))
+            .await
+    }
+
+    /// Waits until what it has written so far is enough; `awaited` is what a complaint says.
+    async fn search(
+        &self,
+        written: &Captured,
+        awaited: &str,
+        within: Duration,
+        mut is_found: impl FnMut() -> bool,
+    ) -> Result<(), ProcessError> {
+        let mut changes = written.changes();
         let search = async {
             loop {
                 changes.mark_unchanged();
-                let closed = self.stderr.is_closed();
-                if self.stderr.text().contains(words) {
+                // Asked before reading, so that nothing written before the end is missed.
+                let closed = written.is_closed();
+                if is_found() {
                     return true;
                 }
                 if closed || changes.changed().await.is_err() {
@@ -300,10 +290,10 @@ impl Process {
         };
         match timeout(within, search).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(self.ended_early(words).await),
+            Ok(false) => Err(self.ended_early(awaited).await),
             Err(_) => Err(ProcessError::Silent {
                 label: self.label.clone(),
-                awaited: words.to_owned(),
+                awaited: awaited.to_owned(),
                 within,
                 said: self.last_words(),
             }),
