@@ -331,7 +331,8 @@ impl Stage {
         let program = match weak {
             None => {
                 self.guard.rules.push(Rules::proxy(rules));
-                real().args(["run", "--config"]).arg(&config)
+                // As a service manager runs it: what else runs on the host is not taken for it.
+                real().service("metadata-proxy").args(["run", "--config"]).arg(&config)
             }
             Some(switches) => {
                 // The rules are the real proxy's own, unless the hole is in the rules.

@@ -6,6 +6,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     process::Command,
+    sync::LazyLock,
 };
 
 use crate::RunId;
@@ -32,6 +33,21 @@ pub(crate) fn command(program: &Path) -> Command {
     command.env_clear().env("PATH", path()).current_dir("/");
     command
 }
+
+/// Whether this process was started to ignore signals, by `nohup` or in the background of a shell. What it starts would ignore them too, and a shell
+/// could not even trap them.
+pub(crate) fn ignores_signals() -> bool {
+    static IGNORES: LazyLock<bool> = LazyLock::new(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        ignored.is_some_and(|mask| mask & !SIGPIPE != 0)
+    });
+    *IGNORES
+}
+
+/// Its bit. Rust ignores it in every program, and gives it back to those that it starts.
+const SIGPIPE: u64 = 1 << 12;
 
 impl RunId {
     /// A name that no other run has, from the system's randomness.

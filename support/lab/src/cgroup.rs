@@ -135,6 +135,14 @@ pub(crate) fn create(hierarchies: &Hierarchies, name: &str) -> Result<PathBuf, C
     Ok(leaf.join("cgroup.procs"))
 }
 
+/// Makes the leaf `name` beside the one that `procs` moves processes into, if it is not there yet; returns the file that moves a process there.
+pub(crate) fn beside(procs: &Path, name: &str) -> io::Result<PathBuf> {
+    let instance = procs.ancestors().nth(2).unwrap_or(procs);
+    let leaf = instance.join(name);
+    fs::create_dir_all(&leaf)?;
+    Ok(leaf.join("cgroup.procs"))
+}
+
 /// Processes in the cgroup and all below it.
 pub(crate) fn processes(directory: &Path) -> Vec<u32> {
     let mut found = Vec::new();

@@ -20,7 +20,7 @@ use crate::{
     cgroup::{self, CgroupError, Hierarchies},
     cradle::{Cradle, CradleError},
     engine::{Engine, EngineError, EngineSpec, EngineState},
-    namespace::{NamespaceError, NamespaceIds, Namespaces, Place},
+    namespace::{HeldNamespaces, NamespaceError, Namespaces, Place},
     plan,
     process::{Output, Process, ProcessError, Site},
     program::Program,
@@ -206,8 +206,8 @@ impl Instance {
     ///
     /// # Errors
     /// When a handle is unusable.
-    pub fn namespaces(&self) -> io::Result<NamespaceIds> {
-        self.ground.namespaces.ids()
+    pub fn namespaces(&self) -> io::Result<HeldNamespaces> {
+        self.ground.namespaces.held()
     }
 
     pub(crate) fn namespace_handles(&self) -> &Namespaces {

@@ -2,11 +2,12 @@
 
 use std::{
     fmt, fs, io,
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use crate::{
-    NamespaceIds, RunId,
+    HeldNamespaces, RunId,
     cgroup::{self, Hierarchies},
 };
 
@@ -69,18 +70,21 @@ pub fn leftovers(state_root: &Path, run: &RunId) -> io::Result<Vec<Leftover>> {
     Ok(found)
 }
 
-impl NamespaceIds {
-    /// Processes that are in any of the namespaces, or hold one open. One that has ended and only waits to be reaped does neither.
+impl HeldNamespaces {
+    /// Processes that are in any of the namespaces, or hold one open otherwise than here. One that has ended and only waits to be reaped does neither.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn users(&self) -> io::Result<Vec<u32>> {
-        let wanted = [
-            format!("mnt:[{}]", self.mount),
-            format!("pid:[{}]", self.pid),
-            format!("net:[{}]", self.host),
-            format!("net:[{}]", self.upstream),
-        ];
+        let own = std::process::id();
+        let here: Vec<PathBuf> = self.0.iter().map(|held| link(own, held)).collect();
+        // A descriptor of a name that was mounted is shown by that name: the numbers tell, and no two namespaces share one, of whatever kind.
+        let numbers = self.0.iter().map(|held| Ok(rustix::fs::fstat(held)?.st_ino));
+        let numbers = numbers.collect::<io::Result<Vec<u64>>>()?;
+        let names = numbers
+            .iter()
+            .flat_map(|number| ["mnt", "pid", "net"].map(|kind| format!("{kind}:[{number}]")));
+        let wanted: Vec<PathBuf> = names.map(PathBuf::from).collect();
         let mut users = Vec::new();
         for entry in fs::read_dir("/proc")?.flatten() {
             let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -96,11 +100,20 @@ impl NamespaceIds {
             let links = ["ns", "fd"]
                 .into_iter()
                 .flat_map(|kind| fs::read_dir(entry.path().join(kind)).into_iter().flatten());
-            let mut targets = links.flatten().filter_map(|link| fs::read_link(link.path()).ok());
-            if targets.any(|target| wanted.iter().any(|name| target.as_os_str() == name.as_str())) {
+            let paths = links
+                .flatten()
+                .map(|link| link.path())
+                .filter(|path| !here.contains(path));
+            let mut targets = paths.filter_map(|path| fs::read_link(path).ok());
+            if targets.any(|target| wanted.contains(&target)) {
                 users.push(process);
             }
         }
         Ok(users)
     }
+}
+
+/// Where `/proc` shows a descriptor.
+fn link(process: u32, descriptor: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/{process}/fd/{}", descriptor.as_raw_fd()))
 }

@@ -31,7 +31,7 @@ pub use instance::{Instance, InstanceError, InstanceSpec};
 pub use lab::{DEFAULT_STATE_ROOT, Lab, LabError, LabOptions};
 pub use leftover::{Leftover, leftovers};
 pub use link::{Link, LinkError};
-pub use namespace::{NamespaceError, NamespaceIds, Place};
+pub use namespace::{HeldNamespaces, NamespaceError, Place};
 pub use process::{Output, Process, ProcessError, Stopped};
 pub use program::{Input, Program};
 pub use requirement::{Feature, Lack, Machine, PROGRAMS, Requirements};

@@ -57,17 +57,34 @@ pub(crate) struct Namespaces {
     upstream: OwnedFd,
 }
 
-/// Inode numbers that the kernel gives the namespaces of an instance: how a test can tell that none is left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NamespaceIds {
-    /// Mount namespace.
-    pub mount: u64,
-    /// PID namespace.
-    pub pid: u64,
-    /// Network namespace of the host.
-    pub host: u64,
-    /// Network namespace of the upstream side.
-    pub upstream: u64,
+/// The namespaces of an instance, held so that the kernel gives their numbers to no others: how a test can tell that nobody is left in them.
+#[derive(Debug, Default)]
+pub struct HeldNamespaces(pub(crate) Vec<OwnedFd>);
+
+impl HeldNamespaces {
+    /// Holds those of a process as well.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn hold(&mut self, process: u32) -> io::Result<()> {
+        for name in ["mnt", "pid", "net"] {
+            let file = File::open(format!("/proc/{process}/ns/{name}"))?;
+            self.0.push(file.into());
+        }
+        Ok(())
+    }
+
+    /// Whether none of them is one of the others.
+    ///
+    /// # Errors
+    /// When the kernel does not say which they are.
+    pub fn are_apart_from(&self, others: &Self) -> io::Result<bool> {
+        let numbers = |held: &Self| -> io::Result<Vec<u64>> {
+            held.0.iter().map(|fd| Ok(rustix::fs::fstat(fd)?.st_ino)).collect()
+        };
+        let others = numbers(others)?;
+        Ok(numbers(self)?.iter().all(|number| !others.contains(number)))
+    }
 }
 
 impl Namespaces {
@@ -120,15 +137,13 @@ impl Namespaces {
         inside_network(self.network(place), work)
     }
 
-    /// The kernel's numbers for the namespaces.
-    pub(crate) fn ids(&self) -> io::Result<NamespaceIds> {
-        let inode = |fd: &OwnedFd| Ok::<_, io::Error>(rustix::fs::fstat(fd)?.st_ino);
-        Ok(NamespaceIds {
-            mount: inode(&self.mount)?,
-            pid: inode(&self.pid)?,
-            host: inode(&self.host)?,
-            upstream: inode(&self.upstream)?,
-        })
+    /// Holds them beyond the end of the instance.
+    pub(crate) fn held(&self) -> io::Result<HeldNamespaces> {
+        let all = [&self.mount, &self.pid, &self.host, &self.upstream];
+        all.into_iter()
+            .map(OwnedFd::try_clone)
+            .collect::<io::Result<_>>()
+            .map(HeldNamespaces)
     }
 
     fn network(&self, place: Place) -> &OwnedFd {

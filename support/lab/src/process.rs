@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    Input, Program, ambient,
+    Input, Program, ambient, cgroup,
     namespace::{NamespaceError, Namespaces, Place},
     output::{Captured, LineCursor},
 };
@@ -27,6 +27,9 @@ use crate::{
 /// Moves itself into the cgroup named first, then becomes the program: from its first instruction on, the program lives where it belongs,
 /// and its process id is the one that was started.
 const ENTER_CGROUP: &str = r#"echo 0 > "$0" && unset PWD OLDPWD && exec "$@""#;
+
+/// What a program is started through if it would ignore signals otherwise.
+const HEED_SIGNALS: [&str; 2] = ["env", "--default-signal"];
 
 /// How long a program may take to end after SIGKILL before the kernel is held to be stuck.
 const REAPING: Duration = Duration::from_secs(10);
@@ -128,7 +131,7 @@ pub struct Process {
 pub(crate) struct Site<'a> {
     pub(crate) namespaces: &'a Namespaces,
     pub(crate) place: Place,
-    /// The file that moves a process into the host's cgroup.
+    /// The file that moves a process into the cgroup of the host's programs.
     pub(crate) cgroup_procs: &'a Path,
     /// Beginning of the names of its log files; without it nothing is written.
     pub(crate) logs: Option<PathBuf>,
@@ -447,6 +450,8 @@ fn spawn(program: &Program, cgroup_procs: &Path) -> io::Result<Child> {
             format!("{} does not exist", program.path.display()),
         ));
     }
+    let own = program.service.as_ref().map(|name| cgroup::beside(cgroup_procs, name));
+    let own = own.transpose()?;
     let input = match program.stdin {
         Input::Nothing => Stdio::null(),
         Input::Bytes(_) => Stdio::piped(),
@@ -454,7 +459,8 @@ fn spawn(program: &Program, cgroup_procs: &Path) -> io::Result<Child> {
     ambient::command(Path::new("/bin/sh"))
         .arg("-c")
         .arg(ENTER_CGROUP)
-        .arg(cgroup_procs)
+        .arg(own.as_deref().unwrap_or(cgroup_procs))
+        .args(ambient::ignores_signals().then_some(HEED_SIGNALS).into_iter().flatten())
         .arg(&program.path)
         .args(&program.args)
         .envs(program.env.iter().map(|(name, value)| (name, value)))

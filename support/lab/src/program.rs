@@ -25,6 +25,8 @@ pub struct Program {
     pub stdin: Input,
     /// What it is called in messages and in the names of its log files.
     pub label: String,
+    /// The control group of its own that it gets, as systemd gives one to each service; without it, it is among the host's other programs.
+    pub service: Option<String>,
 }
 
 impl Program {
@@ -38,6 +40,7 @@ impl Program {
             env: Vec::new(),
             stdin: Input::Nothing,
             label,
+            service: None,
         }
     }
 
@@ -73,6 +76,13 @@ impl Program {
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
+        self
+    }
+
+    /// In a control group of its own of that name.
+    #[must_use]
+    pub fn service(mut self, name: impl Into<String>) -> Self {
+        self.service = Some(name.into());
         self
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::Path, process::ExitCode, process::Stdio};
 
-use lab::{InstanceSpec, Lab, LabOptions, RunId, leftovers};
+use lab::{HeldNamespaces, InstanceSpec, Lab, LabOptions, Place, Program, RunId, leftovers};
 use libtest_mimic::{Failed, Trial};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -32,9 +32,9 @@ pub(crate) fn victim(words: &[String]) -> ExitCode {
         let instance = lab.instance(&InstanceSpec::new("victim", upstream_addresses())).await?;
         image::import(&instance.docker()).await?;
         image::start(&instance.docker(), "bridge").await?;
-        let ids = instance.namespaces()?;
+        let upstream = instance.spawn(Place::Upstream, &Program::new("sleep").args(["600"]))?;
         let mut stdout = std::io::stdout();
-        writeln!(stdout, "{} {} {} {}", ids.mount, ids.pid, ids.host, ids.upstream)?;
+        writeln!(stdout, "{} {}", instance.first_process(), upstream.id())?;
         stdout.flush()?;
         std::future::pending::<Outcome>().await
     };
@@ -66,16 +66,12 @@ async fn killed_lab_is_swept() -> Outcome {
     let line = tokio::time::timeout(SOON, lines.next_line())
         .await??
         .ok_or("the victim said nothing")?;
-    let mut numbers = line.split(' ').map(str::parse::<u64>);
-    let mut number = || numbers.next().ok_or("too few numbers")?.map_err(Failed::from);
-    let ids = lab::NamespaceIds {
-        mount: number()?,
-        pid: number()?,
-        host: number()?,
-        upstream: number()?,
-    };
-    ensure(ids.users()?.len() > 5, || {
-        format!("the victim's instance has only {:?}", ids.users())
+    let mut held = HeldNamespaces::default();
+    for process in line.split(' ') {
+        held.hold(process.parse()?)?;
+    }
+    ensure(held.users()?.len() > 5, || {
+        format!("the victim's instance has only {:?}", held.users())
     })?;
     victim.kill().await?;
     let lab = open(&root).await?;
@@ -87,7 +83,7 @@ async fn killed_lab_is_swept() -> Outcome {
     )?;
     let left = leftovers(&root, &run)?;
     ensure(left.is_empty(), || format!("left {left:?}"))?;
-    abandoned(ids).await?;
+    abandoned(held).await?;
     lab.close().await?;
     ensure(!root.exists(), || "the state root remains".to_owned())
 }

@@ -28,10 +28,8 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
 async fn two_at_once() -> Outcome {
     let lab = open_lab().await?;
     let (left, right) = tokio::try_join!(start_instance(&lab, "left"), start_instance(&lab, "right"))?;
-    let (ids, other) = (left.namespaces()?, right.namespaces()?);
-    ensure(ids.host != other.host && ids.upstream != other.upstream, || {
-        format!("{ids:?} {other:?}")
-    })?;
+    let (held, other) = (left.namespaces()?, right.namespaces()?);
+    ensure(held.are_apart_from(&other)?, || format!("{held:?} {other:?}"))?;
     let (mine, yours) = (left.docker().info().await?.id, right.docker().info().await?.id);
     ensure(mine.is_some() && mine != yours, || {
         format!("engines {mine:?} {yours:?}")
@@ -46,7 +44,7 @@ async fn two_at_once() -> Outcome {
     right.docker().ping().await?;
     right.teardown().await?;
     drop((here, there));
-    abandoned(ids).await?;
+    abandoned(held).await?;
     abandoned(other).await?;
     close(lab).await
 }
@@ -62,6 +60,11 @@ async fn inherits_nothing() -> Outcome {
     let output = instance.run(Place::Host, &program, SOON).await?;
     let said = String::from_utf8_lossy(&output.stdout);
     let expected = format!("GIVEN PATH PWD docker0 lo up0 /lab-{}-1/host\ninput", lab.run());
+    ensure(said == expected, || format!("{said:?} {output:?}"))?;
+    let service = Program::new("/bin/sh").args(["-c", "cut -d: -f3 /proc/self/cgroup | tail -1"]);
+    let output = instance.run(Place::Host, &service.service("agent"), SOON).await?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let expected = format!("/lab-{}-1/agent\n", lab.run());
     ensure(said == expected, || format!("{said:?} {output:?}"))?;
     let names = instance
         .run(Place::Upstream, &Program::new("ip").args(["-o", "link"]), SOON)

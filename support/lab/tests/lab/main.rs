@@ -100,15 +100,15 @@ fn ensure(holds: bool, message: impl FnOnce() -> String) -> Outcome {
 
 /// Nobody may use the namespaces any more. The processes are dead by now, but the last one stays visible until the machine's own first process
 /// has reaped the orphans, and a process that is being started elsewhere in this program shares its handles for an instant.
-async fn abandoned(ids: lab::NamespaceIds) -> Outcome {
+async fn abandoned(held: lab::HeldNamespaces) -> Outcome {
     let empty = async {
-        while !ids.users()?.is_empty() {
+        while !held.users()?.is_empty() {
             tokio::task::yield_now().await;
         }
         Ok::<_, Failed>(())
     };
     match tokio::time::timeout(SOON, empty).await {
         Ok(done) => done,
-        Err(_) => Err(format!("the namespaces are still used by {:?}", ids.users()).into()),
+        Err(_) => Err(format!("the namespaces are still used by {:?}", held.users()).into()),
     }
 }
