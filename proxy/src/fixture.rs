@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::caller::{Attestor, Connection, Facts, Run, Unattested};
 use crate::config::{Config, Environment};
 use crate::credentials::{AssumeRole, Assumed, CacheEvent, Failure, Key, Observe, Secret};
+use crate::instance::{Fetching, Leaf, Unreadable, Upstream};
 
 pub(crate) const HEADER: &str = r#"
 [listen]
@@ -154,6 +155,35 @@ impl AssumeRole for Arc<ScriptedSts> {
             secret_access_key: Secret::new(format!("secret{call}of{name}")),
             session_token: Secret::new(format!("IQoJ{call}")),
             expires: self.clock.now() + *self.lifetime.lock().unwrap(),
+        })
+    }
+}
+
+/// An instance that says of every value what it is told, and remembers what it was asked.
+#[derive(Debug)]
+pub(crate) struct ScriptedInstance {
+    pub(crate) asked: Mutex<Vec<Leaf>>,
+    pub(crate) answer: Mutex<Result<String, Unreadable>>,
+    pub(crate) delay: Mutex<Duration>,
+}
+
+impl ScriptedInstance {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            asked: Mutex::default(),
+            answer: Mutex::new(Ok("value".to_owned())),
+            delay: Mutex::new(Duration::from_millis(5)),
+        })
+    }
+}
+
+impl Upstream for Arc<ScriptedInstance> {
+    fn fetch(&self, leaf: Leaf) -> Fetching<'_> {
+        Box::pin(async move {
+            self.asked.lock().unwrap().push(leaf);
+            let delay = *self.delay.lock().unwrap();
+            tokio::time::sleep(delay).await;
+            self.answer.lock().unwrap().clone()
         })
     }
 }

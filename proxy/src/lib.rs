@@ -15,6 +15,7 @@ pub mod engine;
 pub mod firewall;
 #[cfg(test)]
 mod fixture;
+pub mod instance;
 pub mod metrics;
 pub mod policy;
 pub mod refusal;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::caller::Unattested;
 use crate::credentials::Failure;
+use crate::instance::Unreadable;
 use crate::policy::Reason;
 use crate::request::Malformed;
 use crate::token::TokenFault;
@@ -72,6 +73,8 @@ pub enum Refusal {
     Crowded,
     /// No such path.
     UnknownPath,
+    /// The path exists, and policy does not let this container read it.
+    PathNotGiven,
     /// The path names a role that is not the caller's.
     OtherRole,
     /// The path exists, but not for this method.
@@ -87,6 +90,8 @@ pub enum Refusal {
     Token(TokenFault),
     /// No credentials.
     Credentials(Failure),
+    /// A value of the instance that cannot be had.
+    Instance(Unreadable),
 }
 
 impl Refusal {
@@ -112,9 +117,9 @@ impl Refusal {
                 | Unattested::Ambiguous => Status::Forbidden,
             },
             Self::Denied(_) | Self::Forwarded => Status::Forbidden,
-            Self::UnknownPath | Self::OtherRole => Status::NotFound,
+            Self::UnknownPath | Self::PathNotGiven | Self::OtherRole => Status::NotFound,
             Self::Method { .. } => Status::NotAllowed,
-            Self::Crowded => Status::Unavailable,
+            Self::Crowded | Self::Instance(_) => Status::Unavailable,
             Self::Credentials(failure) => match failure {
                 Failure::Denied | Failure::Withdrawn => Status::Forbidden,
                 Failure::Throttled
@@ -123,7 +128,9 @@ impl Refusal {
                 | Failure::Rejected
                 | Failure::Broken
                 | Failure::WrongAnswer
-                | Failure::Full => Status::Unavailable,
+                | Failure::Full
+                | Failure::Limited
+                | Failure::Suspended => Status::Unavailable,
             },
         }
     }
@@ -139,7 +146,13 @@ impl Refusal {
             | Self::Crowded
             | Self::Forwarded
             | Self::TokenTtl => true,
-            Self::UnknownPath | Self::OtherRole | Self::Method { .. } | Self::Token(_) | Self::Credentials(_) => false,
+            Self::UnknownPath
+            | Self::PathNotGiven
+            | Self::OtherRole
+            | Self::Method { .. }
+            | Self::Token(_)
+            | Self::Credentials(_)
+            | Self::Instance(_) => false,
         }
     }
 
@@ -153,6 +166,7 @@ impl Refusal {
             Self::Denied(reason) => reason.as_str(),
             Self::Crowded => "crowded",
             Self::UnknownPath => "unknown-path",
+            Self::PathNotGiven => "path-not-given",
             Self::OtherRole => "other-role",
             Self::Method { .. } => "method",
             Self::Forwarded => "forwarded",
@@ -164,6 +178,7 @@ impl Refusal {
                 TokenFault::Expired => "token-expired",
             },
             Self::Credentials(failure) => failure.as_str(),
+            Self::Instance(unreadable) => unreadable.as_str(),
         }
     }
 
@@ -177,12 +192,14 @@ impl Refusal {
             | Self::Unattested(_)
             | Self::Crowded
             | Self::UnknownPath
+            | Self::PathNotGiven
             | Self::OtherRole
             | Self::Method { .. }
             | Self::Forwarded
             | Self::TokenTtl
             | Self::Token(_)
-            | Self::Credentials(_) => None,
+            | Self::Credentials(_)
+            | Self::Instance(_) => None,
         }
     }
 }

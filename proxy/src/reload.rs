@@ -78,6 +78,7 @@ pub fn compare(served: &Config, new: &Config) -> Result<(), NeedsRestart> {
         listen,
         engine,
         aws,
+        credentials,
         imds,
         firewall,
         bridges,
@@ -89,6 +90,7 @@ pub fn compare(served: &Config, new: &Config) -> Result<(), NeedsRestart> {
         ("listen", *listen != new.listen),
         ("engine", *engine != new.engine),
         ("aws", *aws != new.aws),
+        ("credentials", *credentials != new.credentials),
         ("imds", *imds != new.imds),
         ("firewall", *firewall != new.firewall),
         ("bridges", *bridges != new.bridges),
@@ -130,6 +132,7 @@ mod tests {
         for (tables, name) in [
             ("session_seconds = 1800\n", "aws"),
             ("[engine]\nsocket = \"unix:///other.sock\"\n", "engine"),
+            ("[credentials]\nprefetch = true\n", "credentials"),
             ("[imds]\nrequire_token = false\n", "imds"),
             ("[firewall]\nhost = \"open\"\n", "firewall"),
             ("[bridges]\nshared = \"allow\"\n", "bridges"),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::instance::Leaf;
+
 /// Every dated version that the service lists. A date that is not listed is no version.
 const DATED: [&str; 28] = [
     "1.0",
@@ -33,9 +35,8 @@ const DATED: [&str; 28] = [
     "2022-09-24",
     "2024-04-11",
 ];
-// The first versions that have these categories. `placement/region` came on 2020-08-24; the next listed version is this one.
+/// The first version that has `iam/`.
 const IAM_SINCE: &str = "2012-01-12";
-const REGION_SINCE: &str = "2020-10-27";
 
 /// What a path means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +52,8 @@ pub enum Route<'p> {
     },
     /// `meta-data/iam/info`
     IamInfo,
-    /// `meta-data/placement/region`
-    Region,
+    /// A harmless value of the instance, such as `meta-data/placement/region`.
+    Leaf(Leaf),
     /// No path of this service.
     Unknown,
 }
@@ -66,7 +67,7 @@ impl Route<'_> {
             Self::RoleList => "role-list",
             Self::Credentials { .. } => "credentials",
             Self::IamInfo => "iam-info",
-            Self::Region => "region",
+            Self::Leaf(leaf) => leaf.as_str(),
             Self::Unknown => "unknown",
         }
     }
@@ -93,7 +94,6 @@ pub fn route(path: &str) -> Route<'_> {
         "iam/security-credentials" | "iam/security-credentials/" if has(IAM_SINCE) => Route::RoleList,
         // The real service answers a leaf with one slash behind it as well.
         "iam/info" | "iam/info/" if has(IAM_SINCE) => Route::IamInfo,
-        "placement/region" | "placement/region/" if has(REGION_SINCE) => Route::Region,
         _ => match rest.strip_prefix("iam/security-credentials/") {
             Some(role) if has(IAM_SINCE) => {
                 let role = role.strip_suffix('/').unwrap_or(role);
@@ -103,7 +103,12 @@ pub fn route(path: &str) -> Route<'_> {
                     Route::Credentials { role }
                 }
             }
-            Some(_) | None => Route::Unknown,
+            Some(_) => Route::Unknown,
+            None => {
+                let leaf = Leaf::at(rest.strip_suffix('/').unwrap_or(rest));
+                leaf.filter(|leaf| has(leaf.since()))
+                    .map_or(Route::Unknown, Route::Leaf)
+            }
         },
     }
 }
@@ -113,6 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Route, route};
+    use crate::instance::Leaf;
 
     #[test]
     fn the_paths_of_the_service_are_found() {
@@ -126,8 +132,24 @@ mod tests {
             ("/2012-01-12/meta-data/iam/security-credentials/deploy", role),
             ("/2021-07-15/meta-data/iam/info", Route::IamInfo),
             ("/latest/meta-data/iam/info/", Route::IamInfo),
-            ("/latest/meta-data/placement/region", Route::Region),
-            ("/2020-10-27/meta-data/placement/region/", Route::Region),
+            ("/latest/meta-data/placement/region", Route::Leaf(Leaf::Region)),
+            ("/2020-10-27/meta-data/placement/region/", Route::Leaf(Leaf::Region)),
+            (
+                "/latest/meta-data/placement/availability-zone/",
+                Route::Leaf(Leaf::AvailabilityZone),
+            ),
+            (
+                "/2008-02-01/meta-data/placement/availability-zone",
+                Route::Leaf(Leaf::AvailabilityZone),
+            ),
+            (
+                "/latest/meta-data/placement/availability-zone-id",
+                Route::Leaf(Leaf::AvailabilityZoneId),
+            ),
+            ("/latest/meta-data/services/partition", Route::Leaf(Leaf::Partition)),
+            ("/latest/meta-data/services/domain/", Route::Leaf(Leaf::Domain)),
+            ("/2009-04-04/meta-data/instance-type", Route::Leaf(Leaf::InstanceType)),
+            ("/1.0/meta-data/instance-id", Route::Leaf(Leaf::InstanceId)),
         ] {
             assert_eq!(route(path), expected, "{path}");
         }
@@ -165,7 +187,20 @@ mod tests {
             "/2012-01-13/meta-data/iam/security-credentials/",
             "/meta-data/iam/security-credentials/deploy",
             "/2019-10-01/meta-data/placement/region",
-            "/latest/meta-data/placement/availability-zone",
+            "/2019-10-01/meta-data/placement/availability-zone-id",
+            "/2007-12-15/meta-data/placement/availability-zone",
+            "/2015-10-20/meta-data/services/partition//",
+            "/2014-11-05/meta-data/services/partition",
+            "/latest/meta-data/services",
+            "/latest/meta-data/services/",
+            "/latest/meta-data/placement/",
+            "/latest/meta-data/placement/group-name",
+            "/latest/meta-data/placement/region/x",
+            "/latest/meta-data/placement//region",
+            "/latest/meta-data//instance-id",
+            "/latest/meta-data/instance-id/../user-data",
+            "/latest/instance-id",
+            "/1.0/meta-data/instance-type",
             "/latest/meta-data/iam/info/x/y",
             "/latest/meta-data/iam/security-credentials-extended/deploy",
             "/latest/meta-data/identity-credentials/ec2/security-credentials/ec2-instance",
@@ -197,7 +232,7 @@ mod tests {
                 }
                 Route::RoleList => prop_assert!(false, "{}", path),
                 Route::Credentials { .. } | Route::Unknown => {}
-                Route::Token | Route::IamInfo | Route::Region => prop_assert!(false, "{}", path),
+                Route::Token | Route::IamInfo | Route::Leaf(_) => prop_assert!(false, "{}", path),
             }
         }
 

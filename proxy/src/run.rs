@@ -17,9 +17,10 @@ use crate::attest::{KernelAttestor, StartError};
 use crate::audit::{self, AuditLog, Sink};
 use crate::caller::Attestor;
 use crate::config::{Audit, Config, HostAccess, Shared};
-use crate::credentials::{AssumeRole, Cache, NoClient, Sts};
+use crate::credentials::{AssumeRole, Cache, NoBase, Sts};
 use crate::engine::{Engine, EngineError};
 use crate::firewall::{self, Difference, ENDPOINTS, FirewallError, HostPlan, Plan};
+use crate::instance::{Imds, Instance, NoEndpoint};
 use crate::metrics::{self, BindFault, Metrics};
 use crate::policy::Policy;
 use crate::reload::{self, Origin, Unusable};
@@ -63,9 +64,12 @@ pub enum RunError {
     /// The proof failed that callers can be told apart.
     #[error("the self-test failed")]
     SelfTest(#[from] SelfTestError),
-    /// The client of STS cannot be made.
+    /// The client of the real endpoint cannot be made.
     #[error(transparent)]
-    Sts(#[from] NoClient),
+    Endpoint(#[from] NoEndpoint),
+    /// There are no credentials to ask STS with.
+    #[error(transparent)]
+    Base(#[from] NoBase),
     /// Decisions cannot be recorded.
     #[error("cannot write audit records to {path}")]
     Audit {
@@ -123,7 +127,7 @@ pub async fn run(config: &Config, origin: &Origin, announce: impl Fn(&str)) -> R
             listeners
         }
     };
-    let engine = Engine::connect(&config.engine.socket).await?;
+    let engine = Engine::connect(&config.engine.socket, config.engine.tls.as_ref()).await?;
     let mut attestor = KernelAttestor::start(engine.clone(), &ENDPOINTS, stop.clone()).await?;
     if config.bridges.shared == Shared::Filter {
         attestor = attestor.guard_sources(stop.clone()).await;
@@ -131,13 +135,16 @@ pub async fn run(config: &Config, origin: &Origin, announce: impl Fn(&str)) -> R
     if config.attestation.self_test {
         prove(&engine, &attestor, &mut listeners).await?;
     }
-    let sts = Sts::new(&config.aws, &clock)?;
+    let sts = Sts::new(&config.aws, &clock, ambient::variable)?;
     let credentials = Cache::new(
         sts,
         clock.clone(),
         u64::from_ne_bytes(ambient::random()),
+        config.credentials.rates,
         metrics.clone(),
     );
+    let instance = Instance::new(Imds::new(&clock)?);
+    let arrivals = attestor.arrivals();
     let (audit, audit_thread) = start_audit(config, &metrics)?;
     let service = Arc::new(Service {
         attestor,
@@ -149,6 +156,7 @@ pub async fn run(config: &Config, origin: &Origin, announce: impl Fn(&str)) -> R
             started: clock.now(),
         },
         credentials,
+        instance,
         clock,
         nonce: Box::new(ambient::random),
         audit,
@@ -158,6 +166,9 @@ pub async fn run(config: &Config, origin: &Origin, announce: impl Fn(&str)) -> R
     if let Some(address) = &config.listen.metrics {
         let place = metrics::serve(address, metrics, stop.clone()).await?;
         tracing::info!(%place, "serving metrics");
+    }
+    if config.credentials.prefetch {
+        tokio::spawn(serve::prepare(Arc::clone(&service), arrivals, stop.clone()));
     }
     for listener in &listeners {
         let address = listener

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -96,6 +96,12 @@ impl KernelAttestor {
     pub async fn guard_sources(mut self, stop: CancellationToken) -> Self {
         self.guard = Some(Guard::start(Arc::clone(&self.registry), stop).await);
         self
+    }
+
+    /// Containers that start from now on, for whoever wants to prepare for them. Proves nothing about any connection.
+    #[must_use]
+    pub fn arrivals(&self) -> mpsc::Receiver<Arc<Facts>> {
+        self.registry.arrivals()
     }
 
     /// One look, with what is known now.

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::cgroup::Hierarchy;
@@ -19,6 +19,8 @@ use crate::engine::{Change, Engine, EngineError};
 const ADMISSIONS: usize = 4;
 /// The list of containers is compared with what is known this often, in case an event was lost.
 const RECONCILE: Duration = Duration::from_secs(30);
+/// Containers that have started and that nobody has taken note of yet.
+const ARRIVALS: usize = 256;
 /// Between two tries to reach an engine that went away.
 const RECONNECT: Duration = Duration::from_millis(200);
 
@@ -30,6 +32,8 @@ pub(crate) struct Registry {
     /// Whether the engine's events are being followed. Without them nothing is attested (rule A4).
     is_synced: AtomicBool,
     changed: Notify,
+    /// Whoever wants to hear of containers that have started.
+    arrivals: OnceLock<mpsc::Sender<Arc<Facts>>>,
 }
 
 impl Registry {
@@ -40,6 +44,7 @@ impl Registry {
             index: Mutex::default(),
             is_synced: AtomicBool::new(false),
             changed: Notify::new(),
+            arrivals: OnceLock::new(),
         }
     }
 
@@ -50,6 +55,14 @@ impl Registry {
     /// Told whenever a run comes, moves or goes.
     pub(crate) const fn changed(&self) -> &Notify {
         &self.changed
+    }
+
+    /// Containers that the engine says have started, from now on, once the kernel has confirmed them. Who does not keep up hears of fewer.
+    pub(crate) fn arrivals(&self) -> mpsc::Receiver<Arc<Facts>> {
+        let (sender, receiver) = mpsc::channel(ARRIVALS);
+        // A second listener hears nothing.
+        drop(self.arrivals.set(sender));
+        receiver
     }
 
     pub(crate) fn check_synced(&self) -> Result<(), Unattested> {
@@ -195,7 +208,11 @@ impl Registry {
             Change::Arrived { container } => {
                 let registry = Arc::clone(self);
                 // Inspecting waits for the start to be complete; later events must not wait for that.
-                tokio::spawn(async move { registry.admit(&container).await.map(drop) });
+                tokio::spawn(async move {
+                    if let (Ok(run), Some(arrivals)) = (registry.admit(&container).await, registry.arrivals.get()) {
+                        drop(arrivals.try_send(Arc::clone(&run.facts)));
+                    }
+                });
             }
             Change::Ended { container } => {
                 let latest = self.index().latest(&container);

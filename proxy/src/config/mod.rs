@@ -1,5 +1,7 @@
 //! The operator's configuration: `metadata-proxy.toml` as values that can be relied upon. Reads no file and no environment itself.
 
+mod base;
+mod engine;
 mod fault;
 mod names;
 mod read;
@@ -14,6 +16,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::credentials::Rates;
+use crate::instance::Leaf;
+
+pub use base::Base;
+pub use engine::{Engine, Tls};
 pub use fault::{Fault, Faults};
 pub use names::{
     Account, ExternalId, Home, Host, Image, NameFault, Partition, Ref, Region, Role, Runner, is_role_character,
@@ -44,6 +51,8 @@ pub struct Config {
     pub engine: Engine,
     /// `[aws]`
     pub aws: Aws,
+    /// `[credentials]`
+    pub credentials: Credentials,
     /// `[imds]`
     pub imds: Imds,
     /// `[firewall]`
@@ -104,6 +113,7 @@ impl Config {
                     .to_owned(),
             );
         }
+        warnings.extend(self.engine.warn_of_transport());
         if self.firewall.host == HostAccess::Open {
             warnings.push(
                 "firewall.host is \"open\": host-network containers and rootless engines reach the real endpoint"
@@ -140,13 +150,6 @@ pub enum MetricsAddress {
     Loopback(SocketAddr),
 }
 
-/// The container engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Engine {
-    /// The engine's socket, `unix:///…`.
-    pub socket: String,
-}
-
 /// What every role has in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aws {
@@ -154,17 +157,30 @@ pub struct Aws {
     pub home: Home,
     /// The region of the STS endpoint, and what `placement/region` answers.
     pub region: Region,
+    /// Where the proxy's own credentials come from.
+    pub credentials: Base,
     /// The STS endpoint; absent: the SDK's regional one.
     pub sts_endpoint: Option<String>,
     /// `DurationSeconds` of every session, 900 to 43200.
     pub session_seconds: u32,
 }
 
-/// How the endpoint behaves.
+/// How STS is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credentials {
+    /// How often, at most.
+    pub rates: Rates,
+    /// Ask as soon as a container starts that will get a role, before it asks itself.
+    pub prefetch: bool,
+}
+
+/// How the endpoint behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imds {
     /// IMDSv2 only.
     pub require_token: bool,
+    /// What containers may read of the instance, unless their rule says otherwise.
+    pub paths: BTreeSet<Leaf>,
 }
 
 /// Who looks after the firewall.
@@ -297,6 +313,8 @@ pub struct Rule {
     pub external_id: Option<ExternalId>,
     /// What narrows every session of this rule.
     pub session: Session,
+    /// What its containers may read of the instance; absent: what `[imds]` says.
+    pub paths: Option<BTreeSet<Leaf>>,
 }
 
 impl Rule {
@@ -336,6 +354,9 @@ impl Rule {
     /// Whether both rules give a container the same.
     #[must_use]
     pub fn has_outcome_of(&self, other: &Self) -> bool {
-        self.has_roles_of(other) && self.external_id == other.external_id && self.session == other.session
+        self.has_roles_of(other)
+            && self.external_id == other.external_id
+            && self.session == other.session
+            && self.paths == other.paths
     }
 }

@@ -1,5 +1,6 @@
 //! From TOML to configuration: which fields there are, what they may hold, and which rules contradict each other.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,10 +10,13 @@ use toml::de::DeTable;
 use super::fault::{Faults, Source};
 use super::table::{Fields, Found};
 use super::{
-    Account, Attestation, Audit, Aws, Bridges, Config, Engine, Environment, ExternalId, Firewall, Home, Host,
+    Account, Attestation, Audit, Aws, Bridges, Config, Credentials, Environment, ExternalId, Firewall, Home, Host,
     HostAccess, Image, Imds, Kind, Listen, MetricsAddress, POLICY_ARNS_MAX, Partition, PolicyArn, Ref, Region, Role,
     Rule, Runner, SESSION_POLICIES_MAX, Session, SessionPolicy, Shared,
 };
+use super::{base, engine};
+use crate::credentials::Rates;
+use crate::instance::Leaf;
 
 const METRICS_REMEDY: &str =
     "write unix:/absolute/path or a loopback address such as 127.0.0.1:9090; a job must never reach it";
@@ -28,8 +32,9 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
     }
     let mut root = Fields::new(&source, "", 0..0, Some(document.get_ref()));
     let listen = read_listen(root.table("listen"));
-    let engine = read_engine(root.table("engine"), environment);
+    let engine = engine::read(root.table("engine"), environment);
     let aws = read_aws(root.table("aws"), environment);
+    let credentials = read_credentials(root.table("credentials"));
     let imds = read_imds(root.table("imds"));
     let firewall = read_firewall(root.table("firewall"));
     let bridges = read_bridges(root.table("bridges"));
@@ -43,6 +48,7 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
         listen,
         engine,
         aws,
+        credentials,
         imds,
         firewall,
         bridges,
@@ -88,32 +94,6 @@ fn parse_metrics(text: &str) -> Result<MetricsAddress, &'static str> {
     }
 }
 
-fn read_engine(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<Engine> {
-    let remedy = "write unix:///var/run/docker.sock, or where the engine's socket is";
-    let socket = if fields.is_present("socket") {
-        fields.parse("socket", parse_socket, remedy).map(|found| found.value)
-    } else {
-        drop(fields.parse("socket", parse_socket, remedy));
-        let from_environment = environment.docker_host.as_deref().map(parse_socket);
-        Some(
-            from_environment
-                .and_then(Result::ok)
-                .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()),
-        )
-    };
-    fields.close();
-    socket.map(|socket| Engine { socket })
-}
-
-fn parse_socket(text: &str) -> Result<String, &'static str> {
-    let path = text.strip_prefix("unix://").ok_or("not a unix:// address")?;
-    if Path::new(path).is_absolute() {
-        Ok(text.to_owned())
-    } else {
-        Err("the path is not absolute")
-    }
-}
-
 fn read_aws(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<Aws> {
     let account = fields.require(
         "account",
@@ -147,13 +127,13 @@ fn read_aws(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<Aws
         .map(|found| found.value)
         .or_else(|| environment.sts_endpoint.clone());
     let session_seconds = fields.number("session_seconds", 900..43201, 3600);
+    let home = account.map(|account| Home { partition, account });
+    let credentials = base::read(&mut fields, home.as_ref());
     fields.close();
     Some(Aws {
-        home: Home {
-            partition,
-            account: account?,
-        },
+        home: home?,
         region: region?,
+        credentials: credentials?,
         sts_endpoint,
         session_seconds: u32::try_from(session_seconds).ok()?,
     })
@@ -173,10 +153,34 @@ fn parse_endpoint(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// The defaults are a twelfth of what STS gives an account and region (600 a second), and less for one role.
+fn read_credentials(mut fields: Fields<'_, '_>) -> Credentials {
+    let mut rate = |name, default| u32::try_from(fields.number(name, 1..1001, default)).unwrap_or(1);
+    let rates = Rates {
+        overall: rate("calls_per_second", 50),
+        role: rate("role_calls_per_second", 20),
+    };
+    let prefetch = fields.flag("prefetch", false);
+    fields.close();
+    Credentials { rates, prefetch }
+}
+
 fn read_imds(mut fields: Fields<'_, '_>) -> Imds {
     let require_token = fields.flag("require_token", true);
+    let paths = read_paths(&mut fields).unwrap_or_else(|| [Leaf::Region].into());
     fields.close();
-    Imds { require_token }
+    Imds { require_token, paths }
+}
+
+/// What of the instance may be read. An empty list is a statement: nothing.
+fn read_paths(fields: &mut Fields<'_, '_>) -> Option<BTreeSet<Leaf>> {
+    let names = Leaf::ALL.map(Leaf::as_str).join(", ");
+    let found = fields.parse_list(
+        "paths",
+        |text| Leaf::parse(text).ok_or("not a harmless path of the service"),
+        &format!("write some of {names}"),
+    )?;
+    Some(found.into_iter().map(|found| found.value).collect())
 }
 
 fn read_firewall(mut fields: Fields<'_, '_>) -> Firewall {
@@ -288,13 +292,15 @@ fn read_rules(source: &Source<'_>, tables: Vec<Fields<'_, '_>>, home: Option<&Ho
                 );
             }
             if rule.overlaps(earlier) && !rule.has_outcome_of(earlier) {
-                let (what, merge) = if rule.has_roles_of(earlier) {
+                let (what, merge) = if !rule.has_roles_of(earlier) {
+                    ("different roles", "merge them into one rule with `selectable`")
+                } else if rule.paths != earlier.paths {
+                    ("different paths of the instance", "give them the same paths")
+                } else {
                     (
                         "different sessions of the same roles",
                         "give them the same external id, policies and duration",
                     )
-                } else {
-                    ("different roles", "merge them into one rule with `selectable`")
                 };
                 let problem = format!(
                     "one container can match this rule and {earlier_path} ({:?}), which give it {what}",
@@ -359,6 +365,7 @@ fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home) -> Op
         "write what the role's trust policy asks for",
     );
     let session = read_session(&mut fields, home);
+    let paths = read_paths(&mut fields);
     if !role_is_stated {
         fields.missing("role", "name at least one of role and selectable");
     }
@@ -374,7 +381,7 @@ fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home) -> Op
         }
     }
     fields.close();
-    let mut kinds: std::collections::BTreeSet<Kind> = kinds.into_iter().map(|found| found.value).collect();
+    let mut kinds: BTreeSet<Kind> = kinds.into_iter().map(|found| found.value).collect();
     if !kinds_are_stated {
         kinds.insert(Kind::Build);
     }
@@ -390,6 +397,7 @@ fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home) -> Op
         selectable: selectable.into_iter().map(|found| found.value).collect(),
         external_id: external_id.map(|found| found.value),
         session,
+        paths,
     })
 }
 

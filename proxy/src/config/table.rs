@@ -222,6 +222,26 @@ impl<'s, 'i> Fields<'s, 'i> {
         }
     }
 
+    /// A list of texts that may be empty; None if it is absent.
+    pub(super) fn parse_list<T, E: Display>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+        remedy: &str,
+    ) -> Option<Vec<Found<T>>> {
+        let value = self.take(name)?;
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_type(name, value, "a list of texts");
+            return None;
+        };
+        let items = array.iter();
+        Some(
+            items
+                .filter_map(|item| self.parse_value(name, item, &parse, remedy))
+                .collect(),
+        )
+    }
+
     /// One positive number or a list of them; absent is empty.
     pub(super) fn numbers(&mut self, name: &'static str) -> Vec<u64> {
         let Some(value) = self.take(name) else {

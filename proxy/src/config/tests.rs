@@ -133,8 +133,12 @@ selectable = ["ok", "a/b", "*"]
           remedy: write unix:/absolute/path or a loopback address such as 127.0.0.1:9090; a job must never reach it
         metadata-proxy.toml:5: listen.address: is not a known key
           remedy: remove it; known here: port, metrics
-        metadata-proxy.toml:7: engine.socket: "tcp://127.0.0.1:2375": not a unix:// address
-          remedy: write unix:///var/run/docker.sock, or where the engine's socket is
+        metadata-proxy.toml:6: engine.tls_ca: is missing
+          remedy: tcp:// needs tls_ca, tls_cert and tls_key: whoever can answer in the engine's name hands out roles
+        metadata-proxy.toml:6: engine.tls_cert: is missing
+          remedy: tcp:// needs tls_ca, tls_cert and tls_key: whoever can answer in the engine's name hands out roles
+        metadata-proxy.toml:6: engine.tls_key: is missing
+          remedy: tcp:// needs tls_ca, tls_cert and tls_key: whoever can answer in the engine's name hands out roles
         metadata-proxy.toml:9: aws.account: "12345": an account is 12 digits
           remedy: write the 12 digits of the account whose roles jobs get
         metadata-proxy.toml:10: aws.region: "moon": a region looks like eu-central-1
@@ -144,7 +148,7 @@ selectable = ["ok", "a/b", "*"]
         metadata-proxy.toml:13: imds.require_token: expected true or false, found string
           remedy: write true or false
         metadata-proxy.toml:14: colour: is not a known key
-          remedy: remove it; known here: listen, engine, aws, imds, firewall, bridges, attestation, audit, rule
+          remedy: remove it; known here: listen, engine, aws, credentials, imds, firewall, bridges, attestation, audit, rule
         metadata-proxy.toml:15: rule[0].runner: is missing
           remedy: write the runner's short token, as its jobs' logs show it
         metadata-proxy.toml:15: rule[0].project: is missing

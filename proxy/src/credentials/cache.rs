@@ -3,34 +3,37 @@
 //! A flight is a task of its own: whoever started it may go away without harm to those who wait. Knows no HTTP and no container.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::SharedTimeSource;
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::restraint::{Rates, Restraint, Turn, pause};
 use super::{AssumeRole, Failure, Issued, Key};
 use crate::policy::Edition;
 
 /// Calls of STS at once; the rest wait their turn.
 const CALLS_MAX: usize = 16;
-/// Keys remembered.
+/// Of those, calls ahead of any request, of which nobody may notice anything.
+const AHEAD_MAX: usize = 4;
+/// Keys remembered, and how many of them at most for calls ahead.
 const KEYS_MAX: usize = 4096;
+const KEYS_AHEAD_MAX: usize = KEYS_MAX / 2;
 /// How long a caller waits. SDKs give up earlier, and the flight goes on for their next try.
 const WAIT: Duration = Duration::from_millis(2500);
 /// A flight that takes longer is given up, whatever the client of STS does. Its own limit is 5 s.
 const FLIGHT: Duration = Duration::from_secs(8);
-/// How long a denial is remembered, and any other failure.
-const DENIAL: Duration = Duration::from_secs(5);
-const TROUBLE: Duration = Duration::from_secs(1);
 /// SDKs ask again inside their last 15 minutes: with less left, a caller waits for new credentials.
 const LATE: Duration = Duration::from_secs(15 * 60);
 /// Refresh begins that long before `LATE`, and up to as much again earlier, so that many keys do not meet.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
 
 type Outcome = Result<Arc<Issued>, Failure>;
+/// Where the end of a call will be told.
+type Flight = watch::Receiver<Option<Outcome>>;
 
 /// What the cache did, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,10 @@ pub enum CacheEvent {
     Old,
     /// STS was asked, with this end.
     Call(Result<(), Failure>),
+    /// STS was not asked, for this reason.
+    Withheld(Failure),
+    /// STS is only tried from now on, or asked as before.
+    Turn(Turn),
 }
 
 /// Whoever counts what the cache does.
@@ -67,6 +74,9 @@ struct Shared<S> {
     observer: Arc<dyn Observe>,
     slots: Mutex<Slots>,
     calls: Semaphore,
+    /// Those that are ahead of any request.
+    ahead: Arc<Semaphore>,
+    restraint: Mutex<Restraint>,
     seed: u64,
 }
 
@@ -94,11 +104,20 @@ impl Slots {
 struct Slot {
     issued: Option<Arc<Issued>>,
     failed: Option<(Failure, Instant)>,
-    flight: Option<watch::Receiver<Option<Outcome>>>,
+    flight: Option<Flight>,
     used: Instant,
 }
 
 impl Slot {
+    const fn new(used: Instant) -> Self {
+        Self {
+            issued: None,
+            failed: None,
+            flight: None,
+            used,
+        }
+    }
+
     /// Drops what has expired.
     fn tidy(&mut self, now: SystemTime, instant: Instant) {
         self.issued = self.issued.take().filter(|issued| issued.expires() > now);
@@ -119,16 +138,13 @@ enum Weight {
 enum Look {
     Serve(Arc<Issued>),
     Refuse(Failure),
-    Wait {
-        flight: watch::Receiver<Option<Outcome>>,
-        old: Option<Arc<Issued>>,
-    },
+    Wait { flight: Flight, old: Option<Arc<Issued>> },
 }
 
 impl<S: AssumeRole> Cache<S> {
     /// An empty cache. The seed spreads the times of refresh.
     #[must_use]
-    pub fn new(sts: S, clock: SharedTimeSource, seed: u64, observer: Arc<dyn Observe>) -> Self {
+    pub fn new(sts: S, clock: SharedTimeSource, seed: u64, rates: Rates, observer: Arc<dyn Observe>) -> Self {
         let calls = Semaphore::new(CALLS_MAX);
         Self(Arc::new(Shared {
             sts,
@@ -136,6 +152,8 @@ impl<S: AssumeRole> Cache<S> {
             observer,
             slots: Mutex::default(),
             calls,
+            ahead: Arc::new(Semaphore::new(AHEAD_MAX)),
+            restraint: Mutex::new(Restraint::new(rates)),
             seed,
         }))
     }
@@ -186,7 +204,7 @@ impl<S: AssumeRole> Cache<S> {
             Weight::Serve { issued, is_due } => {
                 slot.used = instant;
                 if is_due && slot.flight.is_none() {
-                    slot.flight = Some(self.launch(key));
+                    slot.flight = Some(self.ask(key));
                 }
                 self.0.observer.observe(CacheEvent::Hit);
                 Some(Ok(issued))
@@ -194,6 +212,34 @@ impl<S: AssumeRole> Cache<S> {
             Weight::Refuse(failure) => Some(Err(failure)),
             Weight::Ask => None,
         }
+    }
+
+    /// Asks for credentials that nobody has asked for yet, as long as nobody else could notice: with rates half unused and STS well. Says
+    /// whether STS is asked.
+    pub fn prefetch(&self, key: &Arc<Key>) -> bool {
+        let mut slots = self.slots();
+        if slots.has_withdrawn(key.edition) || slots.by_key.contains_key(key) || slots.by_key.len() >= KEYS_AHEAD_MAX {
+            return false;
+        }
+        let Ok(place) = Arc::clone(&self.0.ahead).try_acquire_owned() else {
+            return false;
+        };
+        let leave = self.restraint().admit_spare(&key.role, Instant::now().into_std());
+        if leave.is_err() {
+            return false;
+        }
+        let slot = Slot {
+            flight: Some(self.launch(key, leave, Some(place))),
+            ..Slot::new(Instant::now())
+        };
+        slots.by_key.insert(Arc::clone(key), slot);
+        true
+    }
+
+    /// Whether STS as a whole keeps failing, so that it is only tried from time to time.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.restraint().is_suspended()
     }
 
     /// Forgets what rules have given that are not of these editions, and does not ask STS for them again. What is being asked is not kept.
@@ -238,15 +284,7 @@ impl<S: AssumeRole> Cache<S> {
             if slots.len() >= KEYS_MAX && !make_room(slots, now, instant) {
                 return Look::Refuse(Failure::Full);
             }
-            slots.insert(
-                Arc::clone(key),
-                Slot {
-                    issued: None,
-                    failed: None,
-                    flight: None,
-                    used: instant,
-                },
-            );
+            slots.insert(Arc::clone(key), Slot::new(instant));
         }
         let Some(slot) = slots.get_mut(key) else {
             return Look::Refuse(Failure::Full);
@@ -256,13 +294,13 @@ impl<S: AssumeRole> Cache<S> {
         match self.weigh(key, slot, now) {
             Weight::Serve { issued, is_due } => {
                 if is_due && slot.flight.is_none() {
-                    slot.flight = Some(self.launch(key));
+                    slot.flight = Some(self.ask(key));
                 }
                 Look::Serve(issued)
             }
             Weight::Refuse(failure) => Look::Refuse(failure),
             Weight::Ask => {
-                let flight = slot.flight.get_or_insert_with(|| self.launch(key)).clone();
+                let flight = slot.flight.get_or_insert_with(|| self.ask(key)).clone();
                 Look::Wait {
                     flight,
                     old: slot.issued.clone(),
@@ -288,15 +326,25 @@ impl<S: AssumeRole> Cache<S> {
 
     /// A number from 0 to 1 that stays the same for one set of credentials.
     fn jitter(&self, key: &Key, issued: &Issued) -> f64 {
+        self.chance(&(key, issued.expires()))
+    }
+
+    /// A number from 0 to 1 that a stranger cannot tell, the same for the same thing.
+    fn chance(&self, of: &impl Hash) -> f64 {
         let mut hasher = DefaultHasher::new();
         self.0.seed.hash(&mut hasher);
-        key.hash(&mut hasher);
-        issued.expires().hash(&mut hasher);
+        of.hash(&mut hasher);
         f64::from(u16::try_from(hasher.finish() >> 48).unwrap_or_default()) / f64::from(u16::MAX)
     }
 
-    /// Starts the one call of STS for a key.
-    fn launch(&self, key: &Arc<Key>) -> watch::Receiver<Option<Outcome>> {
+    /// Asks STS for a key that somebody wants, if it may be asked.
+    fn ask(&self, key: &Arc<Key>) -> Flight {
+        let leave = self.restraint().admit(&key.role, Instant::now().into_std());
+        self.launch(key, leave, None)
+    }
+
+    /// Starts the one call of STS for a key, as leave says. A place among the calls ahead is kept until it ends.
+    fn launch(&self, key: &Arc<Key>, leave: Result<Duration, Failure>, place: Option<OwnedSemaphorePermit>) -> Flight {
         let (sender, receiver) = watch::channel(None);
         let (cache, key) = (self.clone(), Arc::clone(key));
         tokio::spawn(async move {
@@ -305,17 +353,46 @@ impl<S: AssumeRole> Cache<S> {
                 cache: cache.clone(),
                 key: Arc::clone(&key),
             };
-            let outcome = timeout(FLIGHT, cache.call(&key))
-                .await
-                .unwrap_or(Err(Failure::TimedOut));
-            cache.0.observer.observe(CacheEvent::Call(
-                outcome.as_ref().map(|_| ()).map_err(|failure| *failure),
-            ));
+            let outcome = match leave {
+                Ok(wait) => cache.fly(&key, wait).await,
+                Err(failure) => {
+                    cache.0.observer.observe(CacheEvent::Withheld(failure));
+                    Err(failure)
+                }
+            };
             cache.land(&key, &outcome);
-            drop(landing);
+            drop((landing, place));
             sender.send_replace(Some(outcome));
         });
         receiver
+    }
+
+    async fn fly(&self, key: &Key, wait: Duration) -> Outcome {
+        let flight = async {
+            sleep(wait).await;
+            self.call(key).await
+        };
+        let outcome = timeout(FLIGHT, flight).await.unwrap_or(Err(Failure::TimedOut));
+        let end = outcome.as_ref().map(|_| ()).map_err(|failure| *failure);
+        self.0.observer.observe(CacheEvent::Call(end));
+        let now = Instant::now().into_std();
+        let turns = self.restraint().learn(&key.role, end, now, self.chance(&(key, now)));
+        for turn in turns {
+            match turn {
+                Turn::Suspended(scope) => {
+                    tracing::error!(
+                        scope = scope.as_str(),
+                        role = key.role.arn(),
+                        "STS keeps failing; it is only tried from now on"
+                    );
+                }
+                Turn::Resumed(scope) => {
+                    tracing::info!(scope = scope.as_str(), role = key.role.arn(), "STS answers again");
+                }
+            }
+            self.0.observer.observe(CacheEvent::Turn(turn));
+        }
+        outcome
     }
 
     async fn call(&self, key: &Key) -> Outcome {
@@ -335,14 +412,19 @@ impl<S: AssumeRole> Cache<S> {
                 slot.failed = None;
             }
             Err(failure) => {
-                let pause = if *failure == Failure::Denied { DENIAL } else { TROUBLE };
-                slot.failed = Some((*failure, Instant::now() + pause));
+                let now = Instant::now();
+                let chance = self.chance(&(key, now.into_std()));
+                slot.failed = Some((*failure, now + pause(*failure, chance)));
                 if *failure == Failure::Denied {
                     // The role is gone or closed: what it gave before is not handed out any more.
                     slot.issued = None;
                 }
             }
         }
+    }
+
+    fn restraint(&self) -> MutexGuard<'_, Restraint> {
+        self.0.restraint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {

@@ -1,7 +1,9 @@
 //! Credentials of a role: what identifies them, what they consist of, and the document that a container reads. Knows no container.
 
+mod base;
 mod cache;
 mod issued;
+mod restraint;
 mod sts;
 #[cfg(test)]
 mod tests;
@@ -13,10 +15,12 @@ use std::time::SystemTime;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+pub use base::NoBase;
 pub use cache::{Cache, CacheEvent, Observe};
 pub use issued::Issued;
 pub(crate) use issued::write_time;
-pub use sts::{NoClient, Sts};
+pub use restraint::{Rates, Scope, Turn};
+pub use sts::Sts;
 
 use crate::config::{ExternalId, PolicyArn, Role, SessionPolicy};
 use crate::policy::{Edition, Grant};
@@ -126,6 +130,10 @@ pub enum Failure {
     Full,
     /// The rule that gave them is not in force any more.
     Withdrawn,
+    /// STS is asked as often as it may be.
+    Limited,
+    /// STS keeps failing, and is only tried from time to time.
+    Suspended,
 }
 
 impl Failure {
@@ -142,6 +150,8 @@ impl Failure {
             Self::WrongAnswer => "sts-wrong-answer",
             Self::Full => "credentials-full",
             Self::Withdrawn => "rule-withdrawn",
+            Self::Limited => "sts-limited",
+            Self::Suspended => "sts-suspended",
         }
     }
 }

@@ -1,10 +1,7 @@
-//! STS through the official SDK: AssumeRole with base credentials of the instance profile, and what its failures mean.
+//! STS through the official SDK: AssumeRole with the proxy's own credentials, and what its failures mean.
 
 use std::time::{Duration, SystemTime};
 
-use aws_config::imds;
-use aws_config::imds::credentials::ImdsCredentialsProvider;
-use aws_config::provider_config::ProviderConfig;
 use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
 use aws_sdk_sts::config::{BehaviorVersion, Region};
@@ -13,8 +10,8 @@ use aws_sdk_sts::operation::assume_role::{AssumeRoleError, AssumeRoleOutput};
 use aws_sdk_sts::types::{PolicyDescriptorType, Tag};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::SharedTimeSource;
-use thiserror::Error;
 
+use super::base::{self, NoBase};
 use super::{AssumeRole, Assumed, Failure, Key, Secret};
 use crate::config::Aws;
 
@@ -23,17 +20,6 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 const CALL: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 2;
 
-/// Where base credentials come from: the instance profile, through the real endpoint. Stated here, so that neither environment nor
-/// profile files are asked.
-const IMDS: &str = "http://169.254.169.254";
-
-/// Why there is no client.
-#[derive(Debug, Error)]
-#[error("the instance metadata endpoint {endpoint} is no URL")]
-pub struct NoClient {
-    endpoint: String,
-}
-
 /// The client of STS.
 #[derive(Debug, Clone)]
 pub struct Sts {
@@ -41,27 +27,11 @@ pub struct Sts {
 }
 
 impl Sts {
-    /// A client that signs with the credentials of the instance profile.
+    /// A client that signs with the credentials of the configured source. `variable` reads the environment, for the one source that is there.
     ///
     /// # Errors
-    /// Never with the endpoint that is built in.
-    pub fn new(aws: &Aws, clock: &SharedTimeSource) -> Result<Self, NoClient> {
-        let sleep = SharedAsyncSleep::new(TokioSleep::new());
-        let provider_config = ProviderConfig::empty()
-            .with_time_source(clock.clone())
-            .with_sleep_impl(sleep.clone())
-            .with_region(None);
-        let imds = imds::Client::builder()
-            .configure(&provider_config)
-            .endpoint(IMDS)
-            .map_err(|_| NoClient {
-                endpoint: IMDS.to_owned(),
-            })?
-            .build();
-        let base = ImdsCredentialsProvider::builder()
-            .configure(&provider_config)
-            .imds_client(imds)
-            .build();
+    /// When the source is known not to have any.
+    pub fn new(aws: &Aws, clock: &SharedTimeSource, variable: impl Fn(&str) -> Option<String>) -> Result<Self, NoBase> {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
             .operation_attempt_timeout(ATTEMPT)
@@ -70,16 +40,17 @@ impl Sts {
         let mut config = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(aws.region.as_str().to_owned()))
-            .credentials_provider(base)
             .time_source(clock.clone())
-            .sleep_impl(sleep)
+            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .timeout_config(timeouts)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
         if let Some(endpoint) = &aws.sts_endpoint {
             config = config.endpoint_url(endpoint);
         }
+        let anonymous = aws_sdk_sts::Client::from_conf(config.clone().build());
+        let base = base::provider(aws, clock, anonymous, variable)?;
         Ok(Self {
-            client: aws_sdk_sts::Client::from_conf(config.build()),
+            client: aws_sdk_sts::Client::from_conf(config.credentials_provider(base).build()),
         })
     }
 }

@@ -8,10 +8,16 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::advance;
 
-use super::{Cache, CacheEvent, Failure, Issued, Key, Secret};
+use super::{Cache, CacheEvent, Failure, Issued, Key, Rates, Scope, Secret, Turn};
 use crate::config::{Account, ExternalId, Home, Partition, PolicyArn, Role, SessionPolicy};
 use crate::fixture::{Events, PausedClock, ScriptedSts};
 use crate::policy::Edition;
+
+/// So many that nothing here meets them unless it wants to.
+const RATES: Rates = Rates {
+    overall: 1000,
+    role: 1000,
+};
 
 struct World {
     sts: Arc<ScriptedSts>,
@@ -23,7 +29,7 @@ fn world() -> World {
     let clock = PausedClock::start();
     let sts = ScriptedSts::new(clock.clone());
     let events = Arc::new(Events::default());
-    let cache = Cache::new(Arc::clone(&sts), clock, 1, events.clone());
+    let cache = Cache::new(Arc::clone(&sts), clock, 1, RATES, events.clone());
     World { sts, events, cache }
 }
 
@@ -177,7 +183,7 @@ async fn less_than_a_quarter_of_an_hour_is_served_only_while_sts_fails() {
     assert_eq!(cache.get(&deploy()).await.unwrap(), first);
     assert!(events.0.lock().unwrap().contains(&CacheEvent::Old));
     sts.fail(None);
-    advance(Duration::from_secs(2)).await;
+    advance(Duration::from_secs(8)).await;
     let second = cache.get(&deploy()).await.unwrap();
     assert!(second.expires() > first.expires());
 }
@@ -330,4 +336,127 @@ async fn an_answer_for_a_withdrawn_rule_is_not_kept() {
     cache.keep_only(std::iter::once(Edition::FIRST));
     assert_eq!(cache.ready(&deploy()), None);
     assert_eq!(sts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_sts_that_keeps_failing_is_left_alone_and_old_credentials_are_served_meanwhile() {
+    let World { sts, cache, events } = world();
+    let old = cache.get(&deploy()).await.unwrap();
+    advance(Duration::from_mins(50)).await;
+    sts.fail(Some(Failure::Broken));
+    for _ in 0..4 {
+        assert_eq!(cache.get(&deploy()).await.unwrap(), old);
+        advance(Duration::from_secs(3)).await;
+    }
+    assert!(
+        events
+            .0
+            .lock()
+            .unwrap()
+            .contains(&CacheEvent::Turn(Turn::Suspended(Scope::Role)))
+    );
+    // From here on it is tried after 1, 2, 4, 8, 16 and then every 30 seconds, half as long again at most, whoever asks.
+    let before = sts.calls();
+    for second in 0..240 {
+        assert_eq!(cache.get(&deploy()).await.unwrap(), old);
+        drop(cache.get(&key("deploy", &format!("20-{second}-x"))).await);
+        advance(Duration::from_secs(1)).await;
+    }
+    let calls = sts.calls() - before;
+    assert!((8..=12).contains(&calls), "{calls}");
+    assert!(!cache.is_suspended(), "one role is not all");
+    sts.fail(None);
+    advance(Duration::from_secs(45)).await;
+    assert!(cache.get(&deploy()).await.unwrap().expires() > old.expires());
+    assert!(
+        events
+            .0
+            .lock()
+            .unwrap()
+            .contains(&CacheEvent::Turn(Turn::Resumed(Scope::Role)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_sessions_beyond_the_rate_wait_a_little_or_are_told_to_come_again() {
+    let clock = PausedClock::start();
+    let sts = ScriptedSts::new(clock.clone());
+    let rates = Rates { overall: 50, role: 1 };
+    let events = Arc::new(Events::default());
+    let cache = Cache::new(Arc::clone(&sts), clock, 1, rates, events.clone());
+    let tasks: Vec<_> = (0..30)
+        .map(|job| {
+            let cache = cache.clone();
+            tokio::spawn(async move { cache.get(&key("deploy", &format!("20-{job}-x"))).await })
+        })
+        .collect();
+    let mut limited = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(_) => {}
+            Err(failure) => {
+                assert_eq!(failure, Failure::Limited);
+                limited += 1;
+            }
+        }
+    }
+    // Ten seconds' worth at once, and two more within two seconds.
+    assert_eq!((sts.calls(), limited), (12, 18));
+    assert!(
+        events
+            .0
+            .lock()
+            .unwrap()
+            .contains(&CacheEvent::Withheld(Failure::Limited))
+    );
+    assert!(
+        cache.get(&key("other", "20-1-x")).await.is_ok(),
+        "another role has its own rate"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_fetched_ahead_is_there_for_the_first_request() {
+    let World { sts, cache, events } = world();
+    assert!(cache.prefetch(&deploy()));
+    assert!(!cache.prefetch(&deploy()), "once is enough");
+    settle().await;
+    assert!(cache.ready(&deploy()).unwrap().is_ok());
+    assert!(cache.get(&deploy()).await.is_ok());
+    assert_eq!(
+        *events.0.lock().unwrap(),
+        [CacheEvent::Call(Ok(())), CacheEvent::Hit, CacheEvent::Hit]
+    );
+    assert_eq!(sts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_joins_the_call_that_is_ahead_of_it() {
+    let World { sts, cache, .. } = world();
+    assert!(cache.prefetch(&deploy()));
+    assert!(cache.get(&deploy()).await.is_ok());
+    assert_eq!(sts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_ahead_are_few_and_none_for_withdrawn_rules_or_a_failing_sts() {
+    let World { sts, cache, .. } = world();
+    let ahead = (0..20)
+        .filter(|job| cache.prefetch(&key("deploy", &format!("20-{job}-x"))))
+        .count();
+    assert_eq!(ahead, 4);
+    settle().await;
+    assert!(cache.prefetch(&key("deploy", "20-99-x")));
+    settle().await;
+    sts.fail(Some(Failure::Broken));
+    for job in 200..204 {
+        assert_eq!(
+            cache.get(&key("deploy", &format!("20-{job}-x"))).await,
+            Err(Failure::Broken)
+        );
+    }
+    assert!(!cache.prefetch(&key("deploy", "20-300-x")));
+    cache.keep_only(std::iter::empty());
+    assert!(!cache.prefetch(&key("other", "20-301-x")));
+    assert_eq!(sts.calls(), 9);
 }

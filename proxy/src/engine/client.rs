@@ -11,6 +11,7 @@ use bollard::query_parameters::{
 
 use super::change::Changes;
 use super::reading::{Image, Inspected, Listed, may_hold, owners};
+use crate::config::Tls;
 
 /// How long one question may take. Inspecting a container that is being started waits until it is.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -44,10 +45,19 @@ pub enum EngineError {
         doing: &'static str,
     },
     /// The address of the engine is none that is spoken here.
-    #[error("the engine's socket {socket:?} is not of the form unix:///path")]
+    #[error("the engine's socket {socket:?} is not one that is spoken to")]
     Socket {
         /// As configured.
         socket: String,
+    },
+    /// The files for TLS are not what they should be.
+    #[error("no TLS with the engine at {socket:?}")]
+    Tls {
+        /// As configured.
+        socket: String,
+        /// bollard's own account.
+        #[source]
+        source: Box<ApiError>,
     },
 }
 
@@ -58,24 +68,36 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Connects over a Unix socket (`unix:///var/run/docker.sock`) and agrees on an API version.
+    /// Connects over a Unix socket (`unix:///var/run/docker.sock`), over the loopback interface (`http://127.0.0.1:2375`) or, with the files
+    /// for it, over TLS (`tcp://host:2376`), and agrees on an API version.
     ///
     /// # Errors
     /// No engine answers there.
-    pub async fn connect(socket: &str) -> Result<Self, EngineError> {
+    pub async fn connect(socket: &str, tls: Option<&Tls>) -> Result<Self, EngineError> {
         let doing = "connecting";
-        if !socket.strip_prefix("unix://").is_some_and(|path| path.starts_with('/')) {
-            return Err(EngineError::Socket {
-                socket: socket.to_owned(),
-            });
-        }
-        let docker =
-            Docker::connect_with_unix(socket, TRANSPORT_SECONDS, bollard::API_DEFAULT_VERSION).map_err(|source| {
-                EngineError::Api {
-                    doing,
+        let docker = if let (true, Some(tls)) = (socket.starts_with("tcp://"), tls) {
+            let Tls { ca, cert, key } = tls;
+            Docker::connect_with_ssl(socket, key, cert, ca, TRANSPORT_SECONDS, bollard::API_DEFAULT_VERSION).map_err(
+                |source| EngineError::Tls {
+                    socket: socket.to_owned(),
                     source: Box::new(source),
-                }
-            })?;
+                },
+            )?
+        } else {
+            let connected = if socket.strip_prefix("unix://").is_some_and(|path| path.starts_with('/')) {
+                Docker::connect_with_unix(socket, TRANSPORT_SECONDS, bollard::API_DEFAULT_VERSION)
+            } else if socket.starts_with("http://") {
+                Docker::connect_with_http(socket, TRANSPORT_SECONDS, bollard::API_DEFAULT_VERSION)
+            } else {
+                return Err(EngineError::Socket {
+                    socket: socket.to_owned(),
+                });
+            };
+            connected.map_err(|source| EngineError::Api {
+                doing,
+                source: Box::new(source),
+            })?
+        };
         let docker = within(doing, docker.negotiate_version()).await?;
         Ok(Self { docker })
     }

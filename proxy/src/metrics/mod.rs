@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 pub use endpoint::{BindFault, serve};
 
-use crate::credentials::{CacheEvent, Observe};
+use crate::credentials::{CacheEvent, Observe, Turn};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -23,6 +23,8 @@ pub struct Metrics {
     registry: Registry,
     answers: Family<Labels<3>, Counter>,
     sts: Family<Labels<1>, Counter>,
+    withheld: Family<Labels<1>, Counter>,
+    suspended: Family<Labels<1>, Gauge<i64, AtomicI64>>,
     cache: Family<Labels<1>, Counter>,
     connections: Gauge<i64, AtomicI64>,
     accepted: Counter,
@@ -42,6 +44,18 @@ impl Metrics {
         registry.register("answers", "Answers, by route, status and reason", answers.clone());
         let sts = Family::default();
         registry.register("sts_calls", "Calls of AssumeRole, by how they ended", sts.clone());
+        let withheld = Family::default();
+        registry.register(
+            "sts_calls_withheld",
+            "Calls of AssumeRole that were not made, by reason",
+            withheld.clone(),
+        );
+        let suspended = Family::default();
+        registry.register(
+            "sts_suspended",
+            "Breakers that are open: STS is only tried, for all roles (overall) or for so many roles (role)",
+            suspended.clone(),
+        );
         let cache = Family::default();
         registry.register(
             "credentials",
@@ -78,6 +92,8 @@ impl Metrics {
             registry,
             answers,
             sts,
+            withheld,
+            suspended,
             cache,
             connections,
             accepted,
@@ -151,6 +167,15 @@ impl Observe for Metrics {
             CacheEvent::Old => (&self.cache, "from", "cache-while-sts-fails"),
             CacheEvent::Call(Ok(())) => (&self.sts, "result", "ok"),
             CacheEvent::Call(Err(failure)) => (&self.sts, "result", failure.as_str()),
+            CacheEvent::Withheld(failure) => (&self.withheld, "reason", failure.as_str()),
+            CacheEvent::Turn(turn) => {
+                let (scope, step) = match turn {
+                    Turn::Suspended(scope) => (scope, 1),
+                    Turn::Resumed(scope) => (scope, -1),
+                };
+                self.suspended.get_or_create(&[("scope", scope.as_str())]).inc_by(step);
+                return;
+            }
         };
         family.get_or_create(&[(label, value)]).inc();
     }

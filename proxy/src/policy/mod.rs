@@ -6,12 +6,14 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
 use crate::caller::Facts;
 use crate::config::{Config, ExternalId, Home, Role, Rule, Session};
+use crate::instance::Leaf;
 
 pub use labels::{Job, read as read_labels};
 pub use reason::Reason;
@@ -26,6 +28,8 @@ pub struct Policy {
     session_seconds: u32,
     rules: Vec<Enacted>,
     next: Edition,
+    /// What rules that do not say let their containers read of the instance.
+    paths: BTreeSet<Leaf>,
     /// How much longer than its job's timeout a container may live.
     grace: Duration,
 }
@@ -65,6 +69,7 @@ impl Policy {
             session_seconds: config.aws.session_seconds,
             rules: Vec::new(),
             next: Edition::FIRST,
+            paths: config.imds.paths.clone(),
             grace: config.attestation.grace,
         };
         nothing.succeed(config)
@@ -90,6 +95,7 @@ impl Policy {
             session_seconds: config.aws.session_seconds,
             rules: rules.collect(),
             next,
+            paths: config.imds.paths.clone(),
             grace: config.attestation.grace,
         }
     }
@@ -134,6 +140,8 @@ pub struct Grant {
     pub external_id: Option<ExternalId>,
     /// What narrows the session.
     pub session: Session,
+    /// What it may read of the instance.
+    pub paths: BTreeSet<Leaf>,
     /// `DurationSeconds`
     pub duration_seconds: u32,
     /// Names project, job and runner, so that CloudTrail can be joined.
@@ -182,6 +190,7 @@ fn grant(policy: &Policy, facts: &Facts) -> Result<Grant, Reason> {
         role,
         external_id: rule.external_id.clone(),
         session: rule.session.clone(),
+        paths: rule.paths.as_ref().unwrap_or(&policy.paths).clone(),
         duration_seconds: rule.session.duration_seconds.unwrap_or(policy.session_seconds),
         session_name: name_session(&job),
         rule: rule.name.clone(),

@@ -14,6 +14,7 @@ use crate::answer::{Answer, Body, Manner, render};
 use crate::caller::{Attestor, Connection, Unattested};
 use crate::credentials::{AssumeRole, Issued, Key};
 use crate::firewall::ENDPOINTS;
+use crate::instance::Leaf;
 use crate::refusal::Refusal;
 use crate::request::{self, HEAD_MAX, Method, Request};
 use crate::routes::route;
@@ -236,6 +237,14 @@ async fn answer<A: Attestor, S: AssumeRole>(
     );
     match (step, &caller.key) {
         (Step::Answer(answer), _) => answer,
+        (Step::Leaf { leaf, ttl }, _) => match read_leaf(service, leaf, pin).await {
+            Ok(text) => Answer::Content {
+                body: Body::Text(text.to_owned()),
+                ttl,
+                modified: service.terms.started,
+            },
+            Err(refusal) => Answer::Refusal(refusal),
+        },
         (Step::Credentials { ttl }, Some(key)) => match obtain(service, key, pin).await {
             Ok(issued) => {
                 let modified = issued.issued();
@@ -263,6 +272,19 @@ async fn obtain<A: Attestor, S: AssumeRole>(
     }
     service.attestor.confirm(pin).map_err(Refusal::Unattested)?;
     service.credentials.get(key).await.map_err(Refusal::Credentials)
+}
+
+/// Gets a value of the instance. As with credentials, nobody who is not confirmed makes the proxy ask anybody.
+async fn read_leaf<'s, A: Attestor, S: AssumeRole>(
+    service: &'s Service<A, S>,
+    leaf: Leaf,
+    pin: &A::Pin,
+) -> Result<&'s str, Refusal> {
+    if let Some(known) = service.instance.known(leaf) {
+        return Ok(known);
+    }
+    service.attestor.confirm(pin).map_err(Refusal::Unattested)?;
+    service.instance.read(leaf).await.map_err(Refusal::Instance)
 }
 
 enum Read {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::answer::{Answer, Body, describe_profile};
 use crate::caller::Run;
 use crate::credentials::write_time;
+use crate::instance::Leaf;
 use crate::policy::{Decision, Reason};
 use crate::refusal::Refusal;
 use crate::request::{Method, Once, Request};
@@ -35,6 +36,13 @@ pub enum Step {
     Answer(Answer),
     /// Answer with the caller's credentials; the token has this long to live.
     Credentials {
+        /// Seconds, unless no token was used.
+        ttl: Option<u32>,
+    },
+    /// Answer with a value of the instance, which may have to be asked for.
+    Leaf {
+        /// Which.
+        leaf: Leaf,
         /// Seconds, unless no token was used.
         ttl: Option<u32>,
     },
@@ -69,12 +77,12 @@ fn weigh(
         (Method::Other, _) => return Err(Refusal::Method { allow: ANY_METHODS }),
         (_, Route::Unknown) => return Err(Refusal::UnknownPath),
         (Method::Get | Method::Head, Route::Token) => return Err(Refusal::Method { allow: TOKEN_METHODS }),
-        (Method::Put, Route::RoleList | Route::Credentials { .. } | Route::IamInfo | Route::Region) => {
+        (Method::Put, Route::RoleList | Route::Credentials { .. } | Route::IamInfo | Route::Leaf(_)) => {
             return Err(Refusal::Method { allow: DATA_METHODS });
         }
         (Method::Put, Route::Token)
-        | (Method::Get | Method::Head, Route::RoleList | Route::Credentials { .. } | Route::IamInfo | Route::Region) => {
-        }
+        | (Method::Get | Method::Head, Route::RoleList | Route::Credentials { .. } | Route::IamInfo | Route::Leaf(_)) =>
+            {}
     }
     let grant = match decision {
         Decision::Grant(grant) if now > grant.until => return Err(Refusal::Denied(Reason::TooOld)),
@@ -116,7 +124,9 @@ fn weigh(
     };
     match route {
         Route::RoleList => text(grant.role.name(), terms.started),
-        Route::Region => text(&terms.region, terms.started),
+        Route::Leaf(leaf) if !grant.paths.contains(&leaf) => Err(Refusal::PathNotGiven),
+        Route::Leaf(Leaf::Region) => text(&terms.region, terms.started),
+        Route::Leaf(leaf) => Ok(Step::Leaf { leaf, ttl }),
         Route::IamInfo => {
             let whole_hour = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds - seconds % 3600);
             let updated = write_time(whole_hour).unwrap_or_default();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +28,7 @@ use crate::audit::AuditLog;
 use crate::caller::{Attestor, Facts};
 use crate::config::Config;
 use crate::credentials::{AssumeRole, Cache, Key};
+use crate::instance::Instance;
 use crate::metrics::Metrics;
 use crate::policy::{Decision, Job, read_labels};
 use crate::token::NONCE_BYTES;
@@ -51,6 +52,8 @@ pub struct Service<A: Attestor, S: AssumeRole> {
     pub terms: Terms,
     /// Where credentials come from.
     pub credentials: Cache<S>,
+    /// What is known of the instance.
+    pub instance: Instance,
     /// The wall clock.
     pub clock: SharedTimeSource,
     /// Randomness for tokens.
@@ -145,6 +148,38 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
             withdrawn,
             forgotten,
         }
+    }
+}
+
+impl<A: Attestor, S: AssumeRole> Service<A, S> {
+    /// Asks STS ahead for a container that has just started, if policy gives it a role and nobody is kept waiting by that. Says whether STS
+    /// is asked.
+    pub fn prefetch(&self, facts: &Facts) -> bool {
+        let (_, Decision::Grant(grant)) = self.policy.decide(facts) else {
+            return false;
+        };
+        let asks = self.clock.now() <= grant.until && self.credentials.prefetch(&Arc::new(Key::new(&grant)));
+        if asks {
+            self.record_prefetch(facts, &grant);
+        }
+        asks
+    }
+}
+
+/// Prepares for containers as they start, until it is told to stop.
+pub async fn prepare<A: Attestor, S: AssumeRole>(
+    service: Arc<Service<A, S>>,
+    mut arrivals: mpsc::Receiver<Arc<Facts>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let facts = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            facts = arrivals.recv() => facts,
+        };
+        let Some(facts) = facts else { return };
+        service.prefetch(&facts);
     }
 }
 

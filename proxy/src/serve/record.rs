@@ -3,13 +3,14 @@
 use super::{Caller, Service};
 use crate::answer::Body;
 use crate::audit::Record;
-use crate::caller::{Attestor, Connection};
+use crate::caller::{Attestor, Connection, Facts};
 use crate::credentials::{AssumeRole, write_time};
-use crate::policy::Decision;
+use crate::policy::{Decision, Grant, read_labels};
 use crate::refusal::{Refusal, Status};
 
 const GRANTED: &str = "granted";
 const NO_ROUTE: &str = "none";
+const PREFETCH: &str = "prefetch";
 
 impl<A: Attestor, S: AssumeRole> Service<A, S> {
     /// Records what an attested caller is answered.
@@ -44,6 +45,31 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
                 reason,
                 detail: answer.err().and_then(Refusal::detail),
                 suppressed: 0,
+            }
+        });
+    }
+
+    /// Records that STS is asked for a container that has not asked itself. Nobody is answered.
+    pub(super) fn record_prefetch(&self, facts: &Facts, grant: &Grant) {
+        let job = read_labels(&facts.labels, &facts.image_labels).ok();
+        self.audit.record(&facts.run.container_id, || {
+            let job = job.as_ref();
+            Record {
+                time: write_time(self.clock.now()).unwrap_or_default(),
+                container: Some(&facts.run.container_id),
+                kind: job.map(|job| job.kind.as_str()),
+                gitlab: job.map(|job| job.gitlab.as_str()),
+                runner: job.map(|job| job.runner.as_str()),
+                project: job.map(|job| job.project),
+                pipeline: job.map(|job| job.pipeline),
+                job: job.map(|job| job.job),
+                rule: Some(&grant.rule),
+                role: Some(grant.role.arn()),
+                session: Some(&grant.session_name),
+                route: Some(PREFETCH),
+                status: Status::Ok.code(),
+                reason: GRANTED,
+                ..Record::default()
             }
         });
     }

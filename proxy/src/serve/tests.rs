@@ -2,6 +2,8 @@
 
 mod confirmation;
 mod framing;
+mod instance;
+mod prefetch;
 mod reload;
 mod transcripts;
 
@@ -21,7 +23,8 @@ use crate::audit::AuditLog;
 use crate::caller::{Connection, Unattested};
 use crate::credentials::{Cache, Failure};
 use crate::firewall::ENDPOINTS;
-use crate::fixture::{FakeAttestor, PausedClock, RULE, ScriptedSts, config, facts, label};
+use crate::fixture::{FakeAttestor, PausedClock, RULE, ScriptedInstance, ScriptedSts, config, facts, label};
+use crate::instance::Instance;
 use crate::metrics::Metrics;
 use crate::policy::{Edition, Policy};
 use crate::token::Tokens;
@@ -60,6 +63,7 @@ impl AsyncWrite for TestWire {
 struct World {
     attestor: Arc<FakeAttestor>,
     sts: Arc<ScriptedSts>,
+    instance: Arc<ScriptedInstance>,
     service: Arc<Service<Arc<FakeAttestor>, Arc<ScriptedSts>>>,
     stop: CancellationToken,
     records: Records,
@@ -97,6 +101,7 @@ fn world_of(rules: &str, require_token: bool) -> World {
     let attestor = Arc::new(FakeAttestor::default());
     *attestor.facts.lock().unwrap() = Some(Arc::new(facts()));
     let sts = ScriptedSts::new(clock.clone());
+    let instance = ScriptedInstance::new();
     let metrics = Metrics::new();
     let records = Records::default();
     let (audit, recording) = AuditLog::start(Box::new(records.clone()), || {}).unwrap();
@@ -109,7 +114,14 @@ fn world_of(rules: &str, require_token: bool) -> World {
             region: config.aws.region.to_string(),
             started: clock.now(),
         },
-        credentials: Cache::new(Arc::clone(&sts), clock.clone(), 1, metrics.clone()),
+        credentials: Cache::new(
+            Arc::clone(&sts),
+            clock.clone(),
+            1,
+            config.credentials.rates,
+            metrics.clone(),
+        ),
+        instance: Instance::new(Arc::clone(&instance)),
         clock,
         nonce: Box::new(|| [5; 8]),
         audit,
@@ -119,6 +131,7 @@ fn world_of(rules: &str, require_token: bool) -> World {
     World {
         attestor,
         sts,
+        instance,
         service: Arc::new(service),
         stop: CancellationToken::new(),
         records,

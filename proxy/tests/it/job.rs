@@ -18,6 +18,39 @@ pub(crate) struct Step {
     pub(crate) body: String,
 }
 
+/// Paths of harmless values, and such as a lenient service would take for something else.
+pub(crate) const VALUES: [&str; 8] = [
+    "/latest/meta-data/placement/availability-zone",
+    "/latest/meta-data/placement/availability-zone/",
+    "/2021-07-15/meta-data/instance-type",
+    "/latest/meta-data/instance-id",
+    "/latest/meta-data/placement/availability-zone/../../iam/security-credentials/lab-host",
+    "/latest/meta-data/%2e/instance-type",
+    "//latest/meta-data/instance-type",
+    "/latest/user-data",
+];
+
+/// Runs until somebody ends it, and asks for nothing.
+pub(crate) fn idle() -> ExitCode {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Asks for values of the instance.
+pub(crate) fn values() -> ExitCode {
+    let Ok(address) = "169.254.169.254:80".parse() else {
+        return ExitCode::FAILURE;
+    };
+    let ttl = "X-aws-ec2-metadata-token-ttl-seconds: 60";
+    let token = ask(address, "token", "PUT", "/latest/api/token", ttl);
+    let token = format!("X-aws-ec2-metadata-token: {token}");
+    for path in VALUES {
+        ask(address, path, "GET", path, &token);
+    }
+    ExitCode::SUCCESS
+}
+
 pub(crate) fn main() -> ExitCode {
     for endpoint in ["169.254.169.254:80", "[fd00:ec2::254]:80"] {
         let Ok(address) = endpoint.parse() else {

@@ -3,8 +3,12 @@
 //! Where the machine cannot run the lab the tests are listed as ignored, with the reason as their kind.
 
 mod host;
+mod instance;
 mod job;
+mod prefetch;
+mod relay;
 mod reload;
+mod transport;
 mod whole;
 mod world;
 
@@ -22,6 +26,9 @@ fn main() -> ExitCode {
     // The fakes and the job's container are this program itself.
     match words.first().map(String::as_str) {
         Some("job") => return job::main(),
+        Some("idle") => return job::idle(),
+        Some("values") => return job::values(),
+        Some("relay") => return relay::main(words.get(1..).unwrap_or_default()),
         Some("fake-imds") => {
             return drive(fake_imds::cli::run(
                 fake_imds::cli::Cli::parse_from(words),
@@ -50,6 +57,22 @@ fn main() -> ExitCode {
         trial(
             "nothing_on_the_host_but_the_proxy_reaches_the_endpoint",
             host::closes_the_host,
+        ),
+        trial(
+            "values_of_the_instance_are_asked_for_by_the_proxy_alone",
+            instance::values_are_asked_for_by_the_proxy_alone,
+        ),
+        trial(
+            "a_container_that_has_just_started_is_prepared_for",
+            prefetch::prepares_for_a_container,
+        ),
+        trial(
+            "a_socket_proxy_that_only_reads_will_do",
+            transport::a_socket_proxy_that_only_reads_will_do,
+        ),
+        trial(
+            "nobody_else_answers_for_an_engine_behind_tls",
+            transport::nobody_else_answers_for_an_engine_behind_tls,
         ),
         trial(
             "a_reload_takes_over_rules_and_nothing_else",

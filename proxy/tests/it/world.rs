@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::exec::{StartExecOptions, StartExecResults};
+use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig};
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptionsBuilder, LogsOptionsBuilder, StartContainerOptions, WaitContainerOptions,
 };
@@ -53,6 +54,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start(name: &str) -> Result<Self, Failed> {
+        Self::start_with(name, "").await
+    }
+
+    /// The same, with more in the proxy's configuration.
+    pub(crate) async fn start_with(name: &str, more: &str) -> Result<Self, Failed> {
         let lab = Lab::open(LabOptions::new(RunId::fresh()?)).await?;
         let upstream: [IpAddr; 2] = ["169.254.169.254".parse()?, "fd00:ec2::254".parse()?];
         let instance = lab.instance(&InstanceSpec::new(name, upstream)).await?;
@@ -61,7 +67,7 @@ impl World {
         fs::write(place("world.toml"), ROLES)?;
         fs::write(
             place("metadata-proxy.toml"),
-            configuration(&instance.docker_host(), &place("metrics.sock")),
+            configuration(&instance.docker_host(), &place("metrics.sock")) + more,
         )?;
         let own = std::env::current_exe()?;
         let sts_control = format!("unix:{}", place("sts.sock"));
@@ -81,6 +87,8 @@ impl World {
         import(&docker).await?;
         let proxy = Program::new(PROXY);
         let proxy = proxy.args(["run", "--config", &place("metadata-proxy.toml")]);
+        // Where its own credentials come from is not for the environment to say.
+        let proxy = proxy.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9");
         let proxy = instance.spawn(Place::Host, &proxy)?;
         proxy.wait_for_line("listening on", SOON).await?;
         Ok(Self {
@@ -105,11 +113,33 @@ impl World {
         labels: HashMap<String, String>,
         env: &[&str],
     ) -> Result<Vec<Step>, Failed> {
+        let id = self.start_job("job", network, labels, env).await?;
+        let mut ended = self.docker.wait_container(&id, None::<WaitContainerOptions>);
+        while let Some(end) = tokio::time::timeout(SOON, ended.next()).await? {
+            end?;
+        }
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
+        let mut logs = self.docker.logs(&id, Some(options));
+        let mut text = String::new();
+        while let Some(part) = logs.next().await {
+            text += &part?.to_string();
+        }
+        steps(&text)
+    }
+
+    /// Starts a job's container that does this.
+    pub(crate) async fn start_job(
+        &self,
+        what: &str,
+        network: &str,
+        labels: HashMap<String, String>,
+        env: &[&str],
+    ) -> Result<String, Failed> {
         let mut env: Vec<String> = env.iter().map(ToString::to_string).collect();
         env.push(format!("LD_LIBRARY_PATH={}", image::LIBRARIES));
         let body = ContainerCreateBody {
             image: Some("job:it".to_owned()),
-            cmd: Some(vec![image::PROGRAM.to_owned(), "job".to_owned()]),
+            cmd: Some(vec![image::PROGRAM.to_owned(), what.to_owned()]),
             env: Some(env),
             labels: Some(labels),
             host_config: Some(HostConfig {
@@ -124,19 +154,26 @@ impl World {
             .await?
             .id;
         self.docker.start_container(&id, None::<StartContainerOptions>).await?;
-        let mut ended = self.docker.wait_container(&id, None::<WaitContainerOptions>);
-        while let Some(end) = tokio::time::timeout(SOON, ended.next()).await? {
-            end?;
-        }
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
-        let mut logs = self.docker.logs(&id, Some(options));
+        Ok(id)
+    }
+
+    /// Does this in a container that runs; what it met.
+    pub(crate) async fn do_in(&self, container: &str, what: &str) -> Result<Vec<Step>, Failed> {
+        let exec = ExecConfig {
+            attach_stdout: Some(true),
+            cmd: Some(vec![image::PROGRAM.to_owned(), what.to_owned()]),
+            ..ExecConfig::default()
+        };
+        let exec = self.docker.create_exec(container, exec).await?;
+        let started = self.docker.start_exec(&exec.id, None::<StartExecOptions>).await?;
+        let StartExecResults::Attached { mut output, .. } = started else {
+            return Err("the exec is not attached".into());
+        };
         let mut text = String::new();
-        while let Some(part) = logs.next().await {
+        while let Some(part) = tokio::time::timeout(SOON, output.next()).await? {
             text += &part?.to_string();
         }
-        text.lines()
-            .map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}").into()))
-            .collect()
+        steps(&text)
     }
 
     /// Runs a program on the host to its end; what it printed, and whether it succeeded.
@@ -162,7 +199,16 @@ impl World {
 
     /// What the fake STS recorded.
     pub(crate) async fn sts_ledger(&self) -> Result<serde_json::Value, Failed> {
-        let mut stream = UnixStream::connect(self.instance.state_dir().join("sts.sock")).await?;
+        self.ledger("sts.sock").await
+    }
+
+    /// What the fake endpoint recorded.
+    pub(crate) async fn imds_ledger(&self) -> Result<serde_json::Value, Failed> {
+        self.ledger("imds.sock").await
+    }
+
+    async fn ledger(&self, socket: &str) -> Result<serde_json::Value, Failed> {
+        let mut stream = UnixStream::connect(self.instance.state_dir().join(socket)).await?;
         stream
             .write_all(b"GET /ledger HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             .await?;
@@ -176,6 +222,13 @@ impl World {
         self.instance.teardown().await?;
         Ok(self.lab.close().await?)
     }
+}
+
+/// What a job has told, line by line.
+fn steps(text: &str) -> Result<Vec<Step>, Failed> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}").into()))
+        .collect()
 }
 
 fn configuration(engine: &str, metrics: &str) -> String {

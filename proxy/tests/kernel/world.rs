@@ -71,7 +71,7 @@ impl World {
                 step.expect("the image is imported");
             }
             firewall::apply(plan).await.expect("the rules are accepted");
-            let engine = Engine::connect(SOCKET).await.expect("the engine answers");
+            let engine = Engine::connect(SOCKET, None).await.expect("the engine answers");
             let attestor = KernelAttestor::start(engine.clone(), &ENDPOINTS, CancellationToken::new())
                 .await
                 .expect("it starts");
