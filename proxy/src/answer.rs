@@ -32,6 +32,8 @@ pub enum Body {
     Text(String),
     /// The credentials document.
     Credentials(Arc<Issued>),
+    /// The same credentials, as a container's.
+    ContainerCredentials(Arc<Issued>, Role),
 }
 
 /// One answer.
@@ -75,6 +77,7 @@ pub struct Manner {
 /// Writes an answer. The buffer wipes itself, since it may hold credentials.
 #[must_use]
 pub fn render(answer: &Answer, manner: Manner) -> Zeroizing<String> {
+    let made: Zeroizing<String>;
     let (body, media) = match answer {
         Answer::Content {
             body: Body::Token(text) | Body::Text(text),
@@ -84,6 +87,13 @@ pub fn render(answer: &Answer, manner: Manner) -> Zeroizing<String> {
             body: Body::Credentials(issued),
             ..
         } => (issued.reveal_document(), "text/plain"),
+        Answer::Content {
+            body: Body::ContainerCredentials(issued, role),
+            ..
+        } => {
+            made = issued.reveal_container_document(role);
+            (made.as_str(), "application/json")
+        }
         Answer::Refusal(refusal) if refusal.status() == Status::NotFound => (NOT_FOUND, "text/html"),
         Answer::Refusal(_) => ("", "text/plain"),
     };
@@ -111,7 +121,7 @@ fn write_head(text: &mut String, answer: &Answer, manner: Manner, media: &str, l
     }
     match answer {
         Answer::Content {
-            body: Body::Text(_) | Body::Credentials(_),
+            body: Body::Text(_) | Body::Credentials(_) | Body::ContainerCredentials(..),
             modified,
             ..
         } => {

@@ -128,7 +128,9 @@ fn host_plan(config: &Config) -> Result<Option<HostPlan>, u8> {
 
 /// The rules for the configured port.
 fn plan(file: &ConfigFile, config: &Config) -> Result<Plan, u8> {
-    NonZeroU16::new(config.listen.port).map(Plan::new).ok_or_else(|| {
+    let plan = NonZeroU16::new(config.listen.port).map(Plan::new);
+    let plan = plan.map(|plan| plan.with_container_endpoint(config.container_credentials.enabled));
+    plan.ok_or_else(|| {
         complain(
             "error",
             &format!(

@@ -19,7 +19,7 @@ use crate::caller::Attestor;
 use crate::config::{Audit, Config, HostAccess, Shared};
 use crate::credentials::{AssumeRole, Cache, NoBase, Sts};
 use crate::engine::{Engine, EngineError};
-use crate::firewall::{self, Difference, ENDPOINTS, FirewallError, HostPlan, Plan};
+use crate::firewall::{self, CONTAINER_ENDPOINT, Difference, ENDPOINTS, FirewallError, HostPlan, Plan};
 use crate::instance::{Imds, Instance, NoEndpoint};
 use crate::metrics::{self, BindFault, Metrics};
 use crate::policy::Policy;
@@ -128,7 +128,11 @@ pub async fn run(config: &Config, origin: &Origin, announce: impl Fn(&str)) -> R
         }
     };
     let engine = Engine::connect(&config.engine.socket, config.engine.tls.as_ref()).await?;
-    let mut attestor = KernelAttestor::start(engine.clone(), &ENDPOINTS, stop.clone()).await?;
+    let mut endpoints = ENDPOINTS.to_vec();
+    if config.container_credentials.enabled {
+        endpoints.push(CONTAINER_ENDPOINT);
+    }
+    let mut attestor = KernelAttestor::start(engine.clone(), &endpoints, stop.clone()).await?;
     if config.bridges.shared == Shared::Filter {
         attestor = attestor.guard_sources(stop.clone()).await;
     }
@@ -153,6 +157,7 @@ pub async fn run(config: &Config, origin: &Origin, announce: impl Fn(&str)) -> R
             tokens: Tokens::new(ambient::random()),
             require_token: config.imds.require_token,
             region: config.aws.region.to_string(),
+            container_endpoint: config.container_credentials.enabled,
             started: clock.now(),
         },
         credentials,
@@ -215,7 +220,7 @@ async fn close_endpoint(
 ) -> Result<(), RunError> {
     if config.firewall.manage {
         let rules = Rules {
-            plan,
+            plan: plan.with_container_endpoint(config.container_credentials.enabled),
             host: match &config.firewall.host {
                 HostAccess::Closed { cgroups } => Some(HostPlan::new(cgroups)?.with_itself()?),
                 HostAccess::Open => None,

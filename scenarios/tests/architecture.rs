@@ -202,6 +202,7 @@ const PURE: &[&str] = &[
     "proxy/src/credentials/restraint.rs",
     "proxy/src/instance/leaf.rs",
     "proxy/src/routes.rs",
+    "proxy/src/serve/container.rs",
 ];
 
 #[test]

@@ -55,6 +55,8 @@ pub struct Config {
     pub credentials: Credentials,
     /// `[imds]`
     pub imds: Imds,
+    /// `[container_credentials]`
+    pub container_credentials: ContainerCredentials,
     /// `[firewall]`
     pub firewall: Firewall,
     /// `[bridges]`
@@ -181,6 +183,13 @@ pub struct Imds {
     pub require_token: bool,
     /// What containers may read of the instance, unless their rule says otherwise.
     pub paths: BTreeSet<Leaf>,
+}
+
+/// The other endpoint at which SDKs look for credentials (`AWS_CONTAINER_CREDENTIALS_FULL_URI`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerCredentials {
+    /// Answer at `http://169.254.170.2/v1/credentials`, to an `Authorization` that is a session token of the container.
+    pub enabled: bool,
 }
 
 /// Who looks after the firewall.

@@ -10,9 +10,9 @@ use toml::de::DeTable;
 use super::fault::{Faults, Source};
 use super::table::{Fields, Found};
 use super::{
-    Account, Attestation, Audit, Aws, Bridges, Config, Credentials, Environment, ExternalId, Firewall, Home, Host,
-    HostAccess, Image, Imds, Kind, Listen, MetricsAddress, POLICY_ARNS_MAX, Partition, PolicyArn, Ref, Region, Role,
-    Rule, Runner, SESSION_POLICIES_MAX, Session, SessionPolicy, Shared,
+    Account, Attestation, Audit, Aws, Bridges, Config, ContainerCredentials, Credentials, Environment, ExternalId,
+    Firewall, Home, Host, HostAccess, Image, Imds, Kind, Listen, MetricsAddress, POLICY_ARNS_MAX, Partition, PolicyArn,
+    Ref, Region, Role, Rule, Runner, SESSION_POLICIES_MAX, Session, SessionPolicy, Shared,
 };
 use super::{base, engine};
 use crate::credentials::Rates;
@@ -36,6 +36,7 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
     let aws = read_aws(root.table("aws"), environment);
     let credentials = read_credentials(root.table("credentials"));
     let imds = read_imds(root.table("imds"));
+    let container_credentials = read_container_credentials(root.table("container_credentials"));
     let firewall = read_firewall(root.table("firewall"));
     let bridges = read_bridges(root.table("bridges"));
     let attestation = read_attestation(root.table("attestation"));
@@ -50,6 +51,7 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
         aws,
         credentials,
         imds,
+        container_credentials,
         firewall,
         bridges,
         attestation,
@@ -181,6 +183,12 @@ fn read_paths(fields: &mut Fields<'_, '_>) -> Option<BTreeSet<Leaf>> {
         &format!("write some of {names}"),
     )?;
     Some(found.into_iter().map(|found| found.value).collect())
+}
+
+fn read_container_credentials(mut fields: Fields<'_, '_>) -> ContainerCredentials {
+    let enabled = fields.flag("enabled", false);
+    fields.close();
+    ContainerCredentials { enabled }
 }
 
 fn read_firewall(mut fields: Fields<'_, '_>) -> Firewall {

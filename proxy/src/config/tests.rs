@@ -148,7 +148,7 @@ selectable = ["ok", "a/b", "*"]
         metadata-proxy.toml:13: imds.require_token: expected true or false, found string
           remedy: write true or false
         metadata-proxy.toml:14: colour: is not a known key
-          remedy: remove it; known here: listen, engine, aws, credentials, imds, firewall, bridges, attestation, audit, rule
+          remedy: remove it; known here: listen, engine, aws, credentials, imds, container_credentials, firewall, bridges, attestation, audit, rule
         metadata-proxy.toml:15: rule[0].runner: is missing
           remedy: write the runner's short token, as its jobs' logs show it
         metadata-proxy.toml:15: rule[0].project: is missing

@@ -1,17 +1,21 @@
 //! Checked credentials, and the document that the metadata service makes of them. Pure.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::{Assumed, Failure, Key};
+use crate::config::Role;
 
 /// Credentials that are what was asked for, as the document that a container reads.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
     document: Zeroizing<String>,
+    /// Where the document has key id, secret key, token and expiration.
+    places: [Range<usize>; 4],
     issued: SystemTime,
     expires: SystemTime,
 }
@@ -57,8 +61,26 @@ impl Issued {
              \"AccessKeyId\" : \"{access_key_id}\",\n  \"SecretAccessKey\" : \"{secret_access_key}\",\n  \
              \"Token\" : \"{token}\",\n  \"Expiration\" : \"{expiration}\"\n}}"
         );
+        let document = Zeroizing::new(document);
+        // One after the other, as they stand there: a later value may look like an earlier one.
+        let mut end = 0;
+        let mut place = |name: &str, text: &str| {
+            let start = document.get(end..)?.find(name)?.checked_add(end + name.len())?;
+            end = start + text.len();
+            Some(start..end)
+        };
+        let places = (|| {
+            Some([
+                place("\"AccessKeyId\" : \"", access_key_id)?,
+                place("\"SecretAccessKey\" : \"", secret_access_key)?,
+                place("\"Token\" : \"", token)?,
+                place("\"Expiration\" : \"", &expiration)?,
+            ])
+        })();
+        let places = places.ok_or(Failure::WrongAnswer)?;
         Ok(Self {
-            document: Zeroizing::new(document),
+            document,
+            places,
             issued: now,
             expires: assumed.expires,
         })
@@ -68,6 +90,30 @@ impl Issued {
     #[must_use]
     pub fn reveal_document(&self) -> &str {
         &self.document
+    }
+
+    /// The document of the endpoint for containers, for the one place that sends it. Made when it is asked for, which few do.
+    #[must_use]
+    pub fn reveal_container_document(&self, role: &Role) -> Zeroizing<String> {
+        let [id, secret, token, expiration] = &self.places;
+        let text = |place: &Range<usize>| self.document.get(place.clone()).unwrap_or_default();
+        let mut document = Zeroizing::new(String::with_capacity(self.document.len() + role.arn().len() + 64));
+        for part in [
+            "{\"RoleArn\":\"",
+            role.arn(),
+            "\",\"AccessKeyId\":\"",
+            text(id),
+            "\",\"SecretAccessKey\":\"",
+            text(secret),
+            "\",\"Token\":\"",
+            text(token),
+            "\",\"Expiration\":\"",
+            text(expiration),
+            "\"}",
+        ] {
+            document.push_str(part);
+        }
+        document
     }
 
     /// When STS gave them.

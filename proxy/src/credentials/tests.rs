@@ -307,6 +307,12 @@ proptest! {
             let document: serde_json::Value = serde_json::from_str(issued.reveal_document()).unwrap();
             prop_assert_eq!(&document["AccessKeyId"], &serde_json::Value::String(id));
             prop_assert_eq!(document.as_object().unwrap().len(), 7);
+            let text = issued.reveal_container_document(&deploy().role);
+            let container: serde_json::Value = serde_json::from_str(&text).unwrap();
+            for name in ["AccessKeyId", "SecretAccessKey", "Token", "Expiration"] {
+                prop_assert_eq!(&container[name], &document[name]);
+            }
+            prop_assert_eq!(container.as_object().unwrap().len(), 5);
         }
     }
 }

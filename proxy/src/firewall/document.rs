@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ENDPOINT_PORT, ENDPOINT_V4, ENDPOINT_V6, Plan};
+use super::{CONTAINER_ENDPOINT, ENDPOINT_PORT, ENDPOINT_V4, ENDPOINT_V6, Plan};
 
 /// Our table's name, in the family `inet`.
 pub(crate) const TABLE: &str = "metadata_proxy";
@@ -61,27 +61,25 @@ pub(crate) fn rules(plan: Plan) -> Vec<Rule> {
         ])
     };
     let left_open = |address: &str, protocol: &str, port: u16| json!([is(payload("ip", "daddr"), json!(address)), is(payload(protocol, "dport"), json!(port)), {"accept": null}]);
-    vec![
+    let mut endpoints = vec![("ip", v4), ("ip6", v6)];
+    if plan.has_container_endpoint {
+        endpoints.push(("ip", json!(CONTAINER_ENDPOINT.ip().to_string())));
+    }
+    let redirects = endpoints.iter().map(|(family, address)| {
         rule(
             "endpoint_redirect",
             "the endpoint is answered by the proxy",
-            redirected("ip", &v4),
-        ),
-        rule(
-            "endpoint_redirect",
-            "the endpoint is answered by the proxy",
-            redirected("ip6", &v6),
-        ),
+            redirected(family, address),
+        )
+    });
+    let guards = endpoints.iter().map(|(family, address)| {
         rule(
             "proxy_input",
             "the proxy answers only who asked for the endpoint",
-            guarded("ip", &v4),
-        ),
-        rule(
-            "proxy_input",
-            "the proxy answers only who asked for the endpoint",
-            guarded("ip6", &v6),
-        ),
+            guarded(family, address),
+        )
+    });
+    let others = [
         rule(
             "proxy_input",
             "nobody connects to the proxy itself",
@@ -122,7 +120,8 @@ pub(crate) fn rules(plan: Plan) -> Vec<Rule> {
             "nothing of the instance through 6to4",
             json!([is(payload("ip6", "daddr"), six_to_four), {"drop": null}]),
         ),
-    ]
+    ];
+    redirects.chain(guards).chain(others).collect()
 }
 
 /// The commands of one transaction that replaces our table, whatever was in it, and touches no other.

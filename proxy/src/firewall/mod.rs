@@ -33,17 +33,31 @@ pub const ENDPOINTS: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V6(ENDPOINT_V6), ENDPOINT_PORT),
 ];
 
+/// Where SDKs look for the credentials of a container, as ECS gives them.
+pub const CONTAINER_ENDPOINT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)), ENDPOINT_PORT);
+
 /// Everything that is to be in place, for one listen port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     port: NonZeroU16,
+    has_container_endpoint: bool,
 }
 
 impl Plan {
     /// Plans for a proxy that listens on this port.
     #[must_use]
     pub const fn new(port: NonZeroU16) -> Self {
-        Self { port }
+        Self {
+            port,
+            has_container_endpoint: false,
+        }
+    }
+
+    /// Has the proxy answer at [`CONTAINER_ENDPOINT`] too, or not. Else that address is closed like every other.
+    #[must_use]
+    pub const fn with_container_endpoint(mut self, is_answered: bool) -> Self {
+        self.has_container_endpoint = is_answered;
+        self
     }
 }
 

@@ -126,3 +126,16 @@ fn no_rule_redirects_to_loopback() {
     let text = plan().to_string();
     assert!(!text.contains("127.0.0.1") && !text.contains("dnat"), "{text}");
 }
+
+#[test]
+fn the_endpoint_for_containers_is_answered_only_where_it_is_wanted() {
+    let mentions = |plan: Plan| plan.to_string().matches("\"169.254.170.2\"").count();
+    assert_eq!(mentions(plan()), 0);
+    assert_eq!(
+        mentions(plan().with_container_endpoint(true)),
+        2,
+        "redirected, and let in"
+    );
+    let rules = |plan| document::rules(plan).len();
+    assert_eq!(rules(plan().with_container_endpoint(true)), rules(plan()) + 2);
+}

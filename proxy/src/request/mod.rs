@@ -78,6 +78,15 @@ impl<'b> Once<'b> {
     }
 }
 
+/// The service that a request names in `Host`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// The instance metadata service.
+    Metadata,
+    /// The endpoint for credentials of containers.
+    Container,
+}
+
 /// One request. Only these headers have a meaning here; all others, forwarding headers above all, are never looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request<'b> {
@@ -85,6 +94,10 @@ pub struct Request<'b> {
     pub method: Method,
     /// The path, byte for byte as it was sent.
     pub path: &'b str,
+    /// Whom it names as its host.
+    pub host: Named,
+    /// `Authorization`
+    pub authorization: Once<'b>,
     /// `X-aws-ec2-metadata-token`
     pub token: Once<'b>,
     /// `X-aws-ec2-metadata-token-ttl-seconds`
@@ -191,6 +204,8 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Malformed> {
     let mut request = Request {
         method,
         path,
+        host: Named::Metadata,
+        authorization: Once::Absent,
         token: Once::Absent,
         token_ttl: Once::Absent,
         is_forwarded: false,
@@ -206,6 +221,8 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Malformed> {
             length.add(field.value);
         } else if is("transfer-encoding") || is("trailer") {
             return Err(Malformed::Framing);
+        } else if is("authorization") {
+            request.authorization.add(field.value);
         } else if is("x-aws-ec2-metadata-token") {
             request.token.add(field.value);
         } else if is("x-aws-ec2-metadata-token-ttl-seconds") {
@@ -217,10 +234,10 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Malformed> {
             request.close |= options.into_iter().any(|option| option.eq_ignore_ascii_case(b"close"));
         }
     }
-    match host {
-        Once::One(host) if is_service(host) => {}
-        Once::Absent | Once::One(_) | Once::Ambiguous => return Err(Malformed::Host),
-    }
+    request.host = match host {
+        Once::One(host) => named(host).ok_or(Malformed::Host)?,
+        Once::Absent | Once::Ambiguous => return Err(Malformed::Host),
+    };
     match (length, method) {
         (Once::Absent | Once::One("0"), _) => {}
         // The body of a method that is refused anyway is not read: the connection ends with the refusal.
@@ -232,15 +249,19 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Malformed> {
     Ok(request)
 }
 
-/// The names of the service. Anything else is another host's request, or a browser tricked by DNS rebinding.
-fn is_service(host: &str) -> bool {
+/// Whom a name means. Anything else is another host's request, or a browser tricked by DNS rebinding.
+fn named(host: &str) -> Option<Named> {
     let host = host.strip_suffix(":80").unwrap_or(host);
-    [
+    let is = |name: &&str| host.eq_ignore_ascii_case(name);
+    let metadata = [
         "169.254.169.254",
         "[fd00:ec2::254]",
         "instance-data",
         "instance-data.ec2.internal",
-    ]
-    .iter()
-    .any(|name| host.eq_ignore_ascii_case(name))
+    ];
+    if metadata.iter().any(is) {
+        Some(Named::Metadata)
+    } else {
+        is(&"169.254.170.2").then_some(Named::Container)
+    }
 }

@@ -7,16 +7,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::container;
 use super::judge::{Step, judge};
 use super::listener::Wire;
 use super::{Caller, Service};
 use crate::answer::{Answer, Body, Manner, render};
-use crate::caller::{Attestor, Connection, Unattested};
+use crate::caller::{Attestor, Connection, Facts, Unattested};
 use crate::credentials::{AssumeRole, Issued, Key};
-use crate::firewall::ENDPOINTS;
 use crate::instance::Leaf;
 use crate::refusal::Refusal;
-use crate::request::{self, HEAD_MAX, Method, Request};
+use crate::request::{self, HEAD_MAX, Malformed, Method, Named, Request};
 use crate::routes::route;
 
 /// Until the first byte of a request, and from there until its last.
@@ -65,14 +65,14 @@ async fn attend<A: Attestor, S: AssumeRole, W: Wire>(
 ) -> End {
     // Boxed, so that what attestation needs is given back before the connection idles.
     let attested = Box::pin(attest(service, connection)).await;
-    let (facts, pin) = match attested {
+    let (service_asked, facts, pin) = match attested {
         Ok(attested) => attested,
         Err(unattested) => return turn_away(service, wire, connection, Refusal::Unattested(unattested)).await,
     };
     let Some(_place) = service.containers.take(facts.run.container_id.clone()) else {
         return turn_away(service, wire, connection, Refusal::Crowded).await;
     };
-    let mut caller = Caller::new(connection.client, facts, &service.policy);
+    let mut caller = Caller::new(connection.client, service_asked, facts, &service.policy);
     tokio::select! {
         biased;
         () = service.attestor.ended(&pin) => End::Reset,
@@ -83,13 +83,13 @@ async fn attend<A: Attestor, S: AssumeRole, W: Wire>(
 async fn attest<A: Attestor, S: AssumeRole>(
     service: &Service<A, S>,
     connection: &Connection,
-) -> Result<(Arc<crate::caller::Facts>, A::Pin), Unattested> {
-    if !ENDPOINTS.contains(&connection.original_destination) {
+) -> Result<(Named, Arc<Facts>, A::Pin), Unattested> {
+    let Some(asked) = container::service_at(connection.original_destination, &service.terms) else {
         return Err(Unattested::DirectConnection);
-    }
-    timeout(ATTEST, service.attestor.attest(connection))
-        .await
-        .unwrap_or(Err(Unattested::EngineUnavailable))
+    };
+    let attested = timeout(ATTEST, service.attestor.attest(connection)).await;
+    let (facts, pin) = attested.unwrap_or(Err(Unattested::EngineUnavailable))?;
+    Ok((asked, facts, pin))
 }
 
 /// Answers whoever gets nothing, the same whatever is asked, and closes.
@@ -151,7 +151,10 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
                 let without_body = request.method == Method::Head;
                 (
                     answer,
-                    Some(route(request.path).as_str()),
+                    Some(match caller.service {
+                        Named::Metadata => route(request.path).as_str(),
+                        Named::Container => container::CLASS,
+                    }),
                     Manner {
                         without_body,
                         close,
@@ -227,14 +230,14 @@ async fn answer<A: Attestor, S: AssumeRole>(
     request: &Request<'_>,
 ) -> Answer {
     let now = service.clock.now();
-    let step = judge(
-        &service.terms,
-        &caller.facts.run,
-        &caller.decision,
-        request,
-        now,
-        || (service.nonce)(),
-    );
+    if request.host != caller.service {
+        return Answer::Refusal(Refusal::Malformed(Malformed::Host));
+    }
+    let (terms, run, decision) = (&service.terms, &caller.facts.run, &caller.decision);
+    let step = match caller.service {
+        Named::Metadata => judge(terms, run, decision, request, now, || (service.nonce)()),
+        Named::Container => container::judge(terms, run, decision, request, now),
+    };
     match (step, &caller.key) {
         (Step::Answer(answer), _) => answer,
         (Step::Leaf { leaf, ttl }, _) => match read_leaf(service, leaf, pin).await {
@@ -256,8 +259,16 @@ async fn answer<A: Attestor, S: AssumeRole>(
             }
             Err(refusal) => Answer::Refusal(refusal),
         },
+        (Step::ContainerCredentials, Some(key)) => match obtain(service, key, pin).await {
+            Ok(issued) => Answer::Content {
+                modified: issued.issued(),
+                body: Body::ContainerCredentials(issued, key.role.clone()),
+                ttl: None,
+            },
+            Err(refusal) => Answer::Refusal(refusal),
+        },
         // No grant, no key; `judge` has refused before.
-        (Step::Credentials { .. }, None) => Answer::Refusal(Refusal::UnknownPath),
+        (Step::Credentials { .. } | Step::ContainerCredentials, None) => Answer::Refusal(Refusal::UnknownPath),
     }
 }
 

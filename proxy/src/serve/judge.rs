@@ -6,13 +6,13 @@ use crate::answer::{Answer, Body, describe_profile};
 use crate::caller::Run;
 use crate::credentials::write_time;
 use crate::instance::Leaf;
-use crate::policy::{Decision, Reason};
+use crate::policy::{Decision, Grant, Reason};
 use crate::refusal::Refusal;
 use crate::request::{Method, Once, Request};
 use crate::routes::{Route, route};
 use crate::token::{NONCE_BYTES, TokenFault, Tokens, parse_ttl};
 
-const DATA_METHODS: &str = "GET, HEAD";
+pub(super) const DATA_METHODS: &str = "GET, HEAD";
 const TOKEN_METHODS: &str = "PUT";
 const ANY_METHODS: &str = "GET, HEAD, PUT";
 
@@ -25,6 +25,8 @@ pub struct Terms {
     pub require_token: bool,
     /// What `placement/region` answers.
     pub region: String,
+    /// Whether the endpoint for containers is answered.
+    pub container_endpoint: bool,
     /// When the proxy started: the age of what never changes.
     pub started: SystemTime,
 }
@@ -39,6 +41,8 @@ pub enum Step {
         /// Seconds, unless no token was used.
         ttl: Option<u32>,
     },
+    /// Answer with the caller's credentials, as those of a container.
+    ContainerCredentials,
     /// Answer with a value of the instance, which may have to be asked for.
     Leaf {
         /// Which.
@@ -64,6 +68,19 @@ pub fn judge(
     }
 }
 
+/// What a container is granted at this time.
+pub(super) fn granted(decision: &Decision, now: SystemTime) -> Result<&Grant, Refusal> {
+    match decision {
+        Decision::Grant(grant) if now > grant.until => Err(Refusal::Denied(Reason::TooOld)),
+        Decision::Grant(grant) => Ok(grant),
+        Decision::Deny(reason) => Err(Refusal::Denied(*reason)),
+    }
+}
+
+pub(super) fn seconds(now: SystemTime) -> u64 {
+    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 fn weigh(
     terms: &Terms,
     run: &Run,
@@ -84,12 +101,8 @@ fn weigh(
         | (Method::Get | Method::Head, Route::RoleList | Route::Credentials { .. } | Route::IamInfo | Route::Leaf(_)) =>
             {}
     }
-    let grant = match decision {
-        Decision::Grant(grant) if now > grant.until => return Err(Refusal::Denied(Reason::TooOld)),
-        Decision::Grant(grant) => grant,
-        Decision::Deny(reason) => return Err(Refusal::Denied(*reason)),
-    };
-    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let grant = granted(decision, now)?;
+    let seconds = seconds(now);
     if route == Route::Token {
         // The real service refuses a token to whoever comes through an intermediary, since a forged request might.
         if request.is_forwarded {

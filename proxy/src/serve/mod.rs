@@ -1,6 +1,7 @@
 //! Serves the endpoint: accept, attest, judge, answer. Knows the order of things; each thing itself is elsewhere.
 
 mod connection;
+mod container;
 mod force;
 mod judge;
 mod limits;
@@ -31,6 +32,7 @@ use crate::credentials::{AssumeRole, Cache, Key};
 use crate::instance::Instance;
 use crate::metrics::Metrics;
 use crate::policy::{Decision, Job, read_labels};
+use crate::request::Named;
 use crate::token::NONCE_BYTES;
 
 /// Connections in all.
@@ -78,6 +80,8 @@ impl<A: Attestor, S: AssumeRole> std::fmt::Debug for Service<A, S> {
 #[derive(Debug)]
 struct Caller {
     client: SocketAddr,
+    /// What it has connected to.
+    service: Named,
     facts: Arc<Facts>,
     job: Option<Job>,
     decision: Decision,
@@ -87,10 +91,11 @@ struct Caller {
 }
 
 impl Caller {
-    fn new(client: SocketAddr, facts: Arc<Facts>, policy: &InForce) -> Self {
+    fn new(client: SocketAddr, service: Named, facts: Arc<Facts>, policy: &InForce) -> Self {
         let (turn, decision) = policy.decide(&facts);
         Self {
             client,
+            service,
             job: read_labels(&facts.labels, &facts.image_labels).ok(),
             facts,
             key: key_of(&decision),

@@ -1,6 +1,7 @@
 //! The connection loop over an in-memory stream, with an attestor that obeys.
 
 mod confirmation;
+mod container;
 mod framing;
 mod instance;
 mod prefetch;
@@ -112,6 +113,7 @@ fn world_of(rules: &str, require_token: bool) -> World {
             tokens: Tokens::new([7; 32]),
             require_token,
             region: config.aws.region.to_string(),
+            container_endpoint: true,
             started: clock.now(),
         },
         credentials: Cache::new(

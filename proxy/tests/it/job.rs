@@ -51,6 +51,20 @@ pub(crate) fn values() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Asks the endpoint for containers, with a token that was given or one of its own.
+pub(crate) fn container(token: Option<&String>) -> ExitCode {
+    let (Ok(metadata), Ok(address)) = ("169.254.169.254:80".parse(), "169.254.170.2:80".parse()) else {
+        return ExitCode::FAILURE;
+    };
+    let ttl = "X-aws-ec2-metadata-token-ttl-seconds: 60";
+    let own = ask(metadata, "token", "PUT", "/latest/api/token", ttl);
+    let authorization = format!("Authorization: {}", token.unwrap_or(&own));
+    ask(address, "credentials", "GET", "/v1/credentials", &authorization);
+    ask(address, "unauthorized", "GET", "/v1/credentials", "Accept: */*");
+    ask(address, "list", "GET", LIST, &authorization);
+    ExitCode::SUCCESS
+}
+
 pub(crate) fn main() -> ExitCode {
     for endpoint in ["169.254.169.254:80", "[fd00:ec2::254]:80"] {
         let Ok(address) = endpoint.parse() else {

@@ -2,6 +2,7 @@
 //!
 //! Where the machine cannot run the lab the tests are listed as ignored, with the reason as their kind.
 
+mod container;
 mod host;
 mod instance;
 mod job;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Some("job") => return job::main(),
         Some("idle") => return job::idle(),
         Some("values") => return job::values(),
+        Some("container") => return job::container(words.get(1)),
         Some("relay") => return relay::main(words.get(1..).unwrap_or_default()),
         Some("fake-imds") => {
             return drive(fake_imds::cli::run(
@@ -61,6 +63,10 @@ fn main() -> ExitCode {
         trial(
             "values_of_the_instance_are_asked_for_by_the_proxy_alone",
             instance::values_are_asked_for_by_the_proxy_alone,
+        ),
+        trial(
+            "the_endpoint_for_containers_is_closed_unless_it_is_wanted",
+            container::is_closed_unless_it_is_wanted,
         ),
         trial(
             "a_container_that_has_just_started_is_prepared_for",

@@ -161,7 +161,13 @@ impl World {
     pub(crate) async fn do_in(&self, container: &str, what: &str) -> Result<Vec<Step>, Failed> {
         let exec = ExecConfig {
             attach_stdout: Some(true),
-            cmd: Some(vec![image::PROGRAM.to_owned(), what.to_owned()]),
+            cmd: Some(
+                [image::PROGRAM]
+                    .into_iter()
+                    .chain(what.split(' '))
+                    .map(str::to_owned)
+                    .collect(),
+            ),
             ..ExecConfig::default()
         };
         let exec = self.docker.create_exec(container, exec).await?;
