@@ -145,9 +145,11 @@ impl Process {
             label: label.clone(),
             source,
         };
+        // Asked here: inside, `/proc` is that of other processes.
+        let ignores_signals = ambient::ignores_signals();
         let child = site
             .namespaces
-            .inside(site.place, || spawn(program, site.cgroup_procs))
+            .inside(site.place, || spawn(program, site.cgroup_procs, ignores_signals))
             .map_err(|source| ProcessError::Enter {
                 label: label.clone(),
                 source,
@@ -442,7 +444,7 @@ async fn drained(stream: &Captured) {
     timeout(Duration::from_secs(1), closed).await.unwrap_or_default();
 }
 
-fn spawn(program: &Program, cgroup_procs: &Path) -> io::Result<Child> {
+fn spawn(program: &Program, cgroup_procs: &Path, ignores_signals: bool) -> io::Result<Child> {
     // Said here, since the shell below would say it only on standard error.
     if program.path.is_absolute() && !program.path.exists() {
         return Err(io::Error::new(
@@ -460,7 +462,7 @@ fn spawn(program: &Program, cgroup_procs: &Path) -> io::Result<Child> {
         .arg("-c")
         .arg(ENTER_CGROUP)
         .arg(own.as_deref().unwrap_or(cgroup_procs))
-        .args(ambient::ignores_signals().then_some(HEED_SIGNALS).into_iter().flatten())
+        .args(ignores_signals.then_some(HEED_SIGNALS).into_iter().flatten())
         .arg(&program.path)
         .args(&program.args)
         .envs(program.env.iter().map(|(name, value)| (name, value)))
