@@ -16,8 +16,9 @@ use nix::{
 
 use super::frame::{Direction, Frame};
 
-/// Room for bursts while the capturing thread does not run: two full cores of small requests for more than a second.
-const RECEIVE_BUFFER: usize = 64 * 1024 * 1024;
+/// Room for bursts while the capturing thread does not run: two full cores of small requests for some seconds, or 32 MiB at once, which are counted where they
+/// leave the container, on the bridge and where they leave the host.
+const RECEIVE_BUFFER: usize = 256 * 1024 * 1024;
 /// The largest frame between two namespaces: segmentation offload hands over up to 64 KiB at once, and twice that leaves no doubt.
 const LARGEST_FRAME: usize = 128 * 1024;
 /// `PACKET_OUTGOING` of `linux/if_packet.h`.
