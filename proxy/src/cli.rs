@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 /// Gives each CI job container the AWS credentials of the role that its operator sanctioned, and nothing else.
 ///
@@ -22,7 +22,7 @@ First steps:
   metadata-proxy firewall plan --config metadata-proxy.toml  what would be done to the firewall
   metadata-proxy run --config metadata-proxy.toml            serve, until SIGTERM; the rules stay
 
-Exit codes: 0 success; 1 it failed while running; 2 wrong usage or a faulty configuration";
+Exit codes: 0 success; 1 it failed, or the answer is no; 2 wrong usage or a faulty configuration";
 
 /// What can be asked.
 #[derive(Debug, Subcommand)]
@@ -38,6 +38,27 @@ pub enum Command {
     Run(ConfigFile),
     /// Check the configuration: every fault with its line and remedy, then what is allowed but unwise
     Check(ConfigFile),
+    /// Look for what on this host would break isolation
+    ///
+    /// Looks at the kernel, the firewall, the engine and the containers that run, at other engines and at firewall managers, and says of
+    /// each finding why it matters and what to do. It sends no packet: what only the real endpoint or AWS can say, it says how to ask.
+    ///
+    /// Exit codes: 0 nothing breaks isolation; 1 something does.
+    Doctor(ConfigFile),
+    /// Say why a container gets which role, or none
+    ///
+    /// Asks the engine and the kernel about the container, and goes through the rules of the configuration step by step: what the runner's
+    /// labels say and who chooses it, by what each rule failed, what IAM_ROLE selects, whether the kernel shows what attestation needs.
+    /// STS is not asked, and a running proxy is not either.
+    ///
+    /// Exit codes: 0 the container gets credentials; 1 it is refused, or cannot be explained.
+    Explain(Explain),
+    /// Take from a job, project, role or container what the rules give, now
+    ///
+    /// Tells the running proxy over its control socket (listen.control). Tokens and cached credentials are worth nothing from then on, and
+    /// every request is refused, until it is lifted or the proxy is restarted: what should stay away belongs out of the rules. Sessions
+    /// that a job has received already are AWS's to refuse: --sessions prints how.
+    Revoke(Revoke),
     /// Show, install, verify or remove the firewall and routing rules
     Firewall {
         /// What to do with them.
@@ -51,6 +72,58 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+/// Which container, and how it is explained.
+#[derive(Debug, Clone, Args)]
+pub struct Explain {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// The container's name, or the beginning of its id
+    pub container: String,
+    /// For people or for programs
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Who is revoked.
+#[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("subject").required(true))]
+pub struct Revoke {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Every container of the job with this number
+    #[arg(long, value_name = "ID", group = "subject")]
+    pub job: Option<u64>,
+    /// Every container of the project with this number
+    #[arg(long, value_name = "ID", group = "subject")]
+    pub project: Option<u64>,
+    /// Everybody who gets this role: a name, /path/name or ARN
+    #[arg(long, value_name = "ROLE", group = "subject")]
+    pub role: Option<String>,
+    /// The container with this id; twelve digits are enough
+    #[arg(long, value_name = "ID", group = "subject")]
+    pub container: Option<String>,
+    /// Only list who is revoked
+    #[arg(long, group = "subject")]
+    pub list: bool,
+    /// Leave the decision to the rules again
+    #[arg(long, conflicts_with = "list")]
+    pub lift: bool,
+    /// Print the command that makes AWS refuse the role's sessions that were issued until now
+    #[arg(long, conflicts_with_all = ["job", "project", "container", "lift", "list"])]
+    pub sessions: bool,
+}
+
+/// How something is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// Where the configuration is.
@@ -76,13 +149,40 @@ pub enum FirewallAction {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     use super::Cli;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn exactly_one_subject_is_revoked() {
+        let parse =
+            |words: &str| Cli::try_parse_from(format!("x revoke --config f {words}").split_whitespace()).is_ok();
+        for good in [
+            "--job 1",
+            "--project 1 --lift",
+            "--role r --sessions",
+            "--container aa",
+            "--list",
+        ] {
+            assert!(parse(good), "{good}");
+        }
+        for bad in [
+            "",
+            "--lift",
+            "--job x",
+            "--job 1 --project 1",
+            "--job 1 --sessions",
+            "--role r --sessions --lift",
+            "--list --job 1",
+            "--list --lift",
+        ] {
+            assert!(!parse(bad), "{bad}");
+        }
     }
 
     #[test]
@@ -97,6 +197,9 @@ mod tests {
           run       Serve the metadata endpoint until SIGTERM
           check     Check the configuration: every fault with its line and remedy, then what is allowed but
                     unwise
+          doctor    Look for what on this host would break isolation
+          explain   Say why a container gets which role, or none
+          revoke    Take from a job, project, role or container what the rules give, now
           firewall  Show, install, verify or remove the firewall and routing rules
           help      Print this message or the help of the given subcommand(s)
 
@@ -109,7 +212,7 @@ mod tests {
           metadata-proxy firewall plan --config metadata-proxy.toml  what would be done to the firewall
           metadata-proxy run --config metadata-proxy.toml            serve, until SIGTERM; the rules stay
 
-        Exit codes: 0 success; 1 it failed while running; 2 wrong usage or a faulty configuration
+        Exit codes: 0 success; 1 it failed, or the answer is no; 2 wrong usage or a faulty configuration
         "###);
     }
 }

@@ -2,11 +2,12 @@
 //! taken over; [`Origin`] alone reads the file.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::config::{Config, Environment, Faults};
+use crate::config::{Config, Environment, Faults, RUNNER_FILE, RunnerFile};
+use crate::runner;
 
 /// Where the configuration comes from, at the start and at every reload.
 #[derive(Debug, Clone)]
@@ -33,21 +34,56 @@ pub enum Unusable {
     Faulty(#[from] Faults),
 }
 
+/// A configuration without faults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is allowed but unwise, in it and in the runner's file.
+    pub warnings: Vec<String>,
+}
+
+fn read_text(path: &Path) -> Result<String, Unusable> {
+    std::fs::read_to_string(path).map_err(|source| Unusable::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The runner's file and its text. Only one that the operator named has to be there; one that is there has to be readable.
+fn read_runner(file: &RunnerFile) -> Result<Option<(&Path, String)>, Unusable> {
+    let path = match file {
+        RunnerFile::Off => return Ok(None),
+        RunnerFile::At(path) => path.as_path(),
+        RunnerFile::Usual => Path::new(RUNNER_FILE),
+    };
+    match read_text(path) {
+        Err(Unusable::Unreadable { source, .. })
+            if *file == RunnerFile::Usual && source.kind() == io::ErrorKind::NotFound =>
+        {
+            Ok(None)
+        }
+        read => Ok(Some((path, read?))),
+    }
+}
+
 impl Origin {
-    /// Reads the file as it is now.
+    /// Reads the file as it is now, and the runner's.
     ///
     /// # Errors
-    /// When it cannot be read, or every fault of it at once.
-    pub fn read(&self) -> Result<Config, Unusable> {
-        let text = std::fs::read_to_string(&self.path).map_err(|source| Unusable::Unreadable {
-            path: self.path.clone(),
-            source,
-        })?;
-        Ok(Config::read(
-            &self.path.display().to_string(),
-            &text,
-            &self.environment,
-        )?)
+    /// When one of them cannot be read, or every fault of it at once.
+    pub fn read(&self) -> Result<Loaded, Unusable> {
+        let text = read_text(&self.path)?;
+        let config = Config::read(&self.path.display().to_string(), &text, &self.environment)?;
+        let mut warnings = config.warnings();
+        if let Some((file, text)) = read_runner(&config.runner)? {
+            let examined = runner::examine(&file.display().to_string(), &text, &config);
+            if !examined.faults.is_empty() {
+                return Err(Faults(examined.faults).into());
+            }
+            warnings.extend(examined.warnings);
+        }
+        Ok(Loaded { config, warnings })
     }
 }
 
@@ -85,6 +121,8 @@ pub fn compare(served: &Config, new: &Config) -> Result<(), NeedsRestart> {
         bridges,
         attestation,
         audit,
+        reload,
+        runner,
         rules: _,
     } = served;
     let changed: Vec<&'static str> = [
@@ -101,6 +139,8 @@ pub fn compare(served: &Config, new: &Config) -> Result<(), NeedsRestart> {
         ("bridges", *bridges != new.bridges),
         ("attestation", *attestation != new.attestation),
         ("audit", *audit != new.audit),
+        ("reload", *reload != new.reload),
+        ("runner", *runner != new.runner),
     ]
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))
@@ -114,7 +154,7 @@ pub fn compare(served: &Config, new: &Config) -> Result<(), NeedsRestart> {
 
 #[cfg(test)]
 mod tests {
-    use super::compare;
+    use super::{Origin, Unusable, compare};
     use crate::config::{Config, Environment};
     use crate::fixture::{HEADER, RULE, config};
 
@@ -144,12 +184,48 @@ mod tests {
             ("[bridges]\nshared = \"allow\"\n", "bridges"),
             ("[attestation]\nself_test = false\n", "attestation"),
             ("[audit]\npath = \"/var/log/audit\"\n", "audit"),
+            ("[reload]\nwatch = true\n", "reload"),
+            ("[runner]\nconfig = \"off\"\n", "runner"),
         ] {
             assert_eq!(compare(&served, &with(tables)).unwrap_err().changed, [name]);
         }
         let text = format!("{HEADER}{RULE}").replace("port = 0", "port = 8000");
         let listens = Config::read("test.toml", &text, &Environment::default()).unwrap();
         assert_eq!(compare(&served, &listens).unwrap_err().changed, ["listen"]);
+    }
+
+    #[test]
+    fn the_runners_file_is_read_with_the_configuration() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        let origin = Origin {
+            path: place("proxy.toml"),
+            environment: Environment::default(),
+        };
+        let runner = place("runner.toml");
+        let text = format!("{HEADER}[runner]\nconfig = {runner:?}\n{RULE}");
+        std::fs::write(&origin.path, &text).unwrap();
+        // It was named, and is not there.
+        let missing = origin.read().unwrap_err();
+        assert!(
+            matches!(&missing, Unusable::Unreadable { path, .. } if *path == runner),
+            "{missing}"
+        );
+        let good = "[[runners]]\nurl = 'https://gitlab.example.com'\ntoken = 'Ab3dEf9_x1'\nexecutor = 'docker'\n";
+        std::fs::write(&runner, good).unwrap();
+        assert_eq!(origin.read().unwrap().warnings, Vec::<String>::new());
+        std::fs::write(&runner, good.replace("Ab3", "Zz3")).unwrap();
+        let warnings = origin.read().unwrap().warnings;
+        assert!(
+            warnings.len() == 1 && warnings[0].contains("which is not in"),
+            "{warnings:?}"
+        );
+        let forged = format!("{good}[runners.docker.container_labels]\nx = '$Y'\n");
+        std::fs::write(&runner, &forged).unwrap();
+        let faults = origin.read().unwrap_err().to_string();
+        assert!(faults.starts_with(&format!("{}:6: ", runner.display())), "{faults}");
+        std::fs::write(&origin.path, text.replace(&format!("{runner:?}"), "\"off\"")).unwrap();
+        assert!(origin.read().is_ok());
     }
 
     #[test]

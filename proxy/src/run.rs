@@ -16,19 +16,22 @@ use crate::ambient;
 use crate::attest::{KernelAttestor, StartError};
 use crate::audit::{self, AuditLog, Sink};
 use crate::caller::Attestor;
-use crate::config::{Audit, Config, HostAccess, Shared};
+use crate::config::{Audit, Config, Control, HostAccess, Shared};
+use crate::control::{self, Order, Peer, Reply};
 use crate::credentials::{AssumeRole, Cache, NoBase, Sts};
 use crate::engine::{Engine, EngineError};
 use crate::firewall::{self, CONTAINER_ENDPOINT, Difference, ENDPOINTS, FirewallError, HostPlan, Plan};
+use crate::health::{Health, Phase, SelfTest};
 use crate::instance::{Imds, Instance, NoEndpoint};
 use crate::metrics::{self, BindFault, Metrics};
 use crate::policy::Policy;
-use crate::reload::{self, Origin, Unusable};
+use crate::reload::{self, Loaded, Origin, Unusable};
 use crate::selftest::{self, SelfTestError};
 use crate::serve::{
     self, Accept as _, CONNECTIONS_MAX, CONNECTIONS_OF_ONE, Counts, InForce, ListenFault, Listener, Service, Terms,
 };
 use crate::token::Tokens;
+use crate::watch::FileWatch;
 
 /// Between two looks at the rules. Until then a job without redirect meets the routing's black hole, never the real endpoint.
 const VERIFY_EVERY: Duration = Duration::from_secs(5);
@@ -78,6 +81,14 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// No orders can be taken where the operator wants to give them.
+    #[error("cannot make the socket {path} for orders")]
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Something of the operating system.
     #[error("cannot {doing}")]
     System {
@@ -106,27 +117,36 @@ impl RunError {
 ///
 /// # Errors
 /// When the proxy cannot start; it then serves nobody.
-pub async fn run(config: &Config, origin: &Origin, announce: impl Fn(&str)) -> Result<(), RunError> {
+pub async fn run(loaded: &Loaded, origin: &Origin, announce: impl Fn(&str)) -> Result<(), RunError> {
+    let config = &loaded.config;
     let stop = CancellationToken::new();
     follow_signals(stop.clone())?;
     // From the first moment: unheard, the signal would end the process. Until it serves, it waits.
     let hangup = signal(SignalKind::hangup()).map_err(RunError::system("wait for SIGHUP"))?;
+    let watch = config.reload.watch.then(|| FileWatch::new(&origin.path)).transpose();
+    let watch = watch.map_err(RunError::system("watch the configuration"))?;
     raise_file_limit();
     let clock = ambient::clock();
     let metrics = Metrics::new();
+    let health = Arc::new(Health::new(config.firewall.manage));
     // The rules come before everything that can fail: a port that is taken or an engine that is down must not leave the endpoint open
     // (NET-13). Only where any free port will do must the port be found first.
     let mut listeners = match NonZeroU16::new(config.listen.port) {
         Some(port) => {
-            close_endpoint(config, Plan::new(port), &metrics, &stop).await?;
+            close_endpoint(config, Plan::new(port), &metrics, &health, &stop).await?;
             Listener::bind(port.get())?
         }
         None => {
             let listeners = Listener::bind(0)?;
-            close_endpoint(config, plan_for(&listeners)?, &metrics, &stop).await?;
+            close_endpoint(config, plan_for(&listeners)?, &metrics, &health, &stop).await?;
             listeners
         }
     };
+    // Before everything that takes time, so that a proxy that does not come up says what it waits for.
+    if let Some(address) = &config.listen.metrics {
+        let place = metrics::serve(address, Arc::clone(&metrics), Arc::clone(&health), stop.clone()).await?;
+        tracing::info!(%place, "serving metrics and health");
+    }
     let engine = Engine::connect(&config.engine.socket, config.engine.tls.as_ref()).await?;
     let mut endpoints = ENDPOINTS.to_vec();
     if config.container_credentials.enabled {
@@ -136,8 +156,13 @@ pub async fn run(config: &Config, origin: &Origin, announce: impl Fn(&str)) -> R
     if config.bridges.shared == Shared::Filter {
         attestor = attestor.guard_sources(stop.clone()).await;
     }
+    let watched = attestor.clone();
+    health.follow_engine(move || watched.is_in_step());
     if config.attestation.self_test {
         prove(&engine, &attestor, &mut listeners).await?;
+        health.tell_self_test(SelfTest::Passed);
+    } else {
+        health.tell_self_test(SelfTest::Skipped);
     }
     let sts = Sts::new(&config.aws, &clock, ambient::variable)?;
     let credentials = Cache::new(
@@ -145,7 +170,7 @@ pub async fn run(config: &Config, origin: &Origin, announce: impl Fn(&str)) -> R
         clock.clone(),
         u64::from_ne_bytes(ambient::random()),
         config.credentials.rates,
-        metrics.clone(),
+        Arc::new((Arc::clone(&metrics), Arc::clone(&health))),
     );
     let instance = Instance::new(Imds::new(&clock)?);
     let arrivals = attestor.arrivals();
@@ -165,25 +190,36 @@ pub async fn run(config: &Config, origin: &Origin, announce: impl Fn(&str)) -> R
         clock,
         nonce: Box::new(ambient::random),
         audit,
-        metrics: Arc::clone(&metrics),
+        metrics,
         containers: Counts::new(CONNECTIONS_OF_ONE),
     });
-    if let Some(address) = &config.listen.metrics {
-        let place = metrics::serve(address, metrics, stop.clone()).await?;
-        tracing::info!(%place, "serving metrics");
-    }
     if config.credentials.prefetch {
         tokio::spawn(serve::prepare(Arc::clone(&service), arrivals, stop.clone()));
     }
+    take_orders(config, &service, &stop)?;
     for listener in &listeners {
         let address = listener
             .address()
             .map_err(RunError::system("read the listening address"))?;
         announce(&format!("listening on http://{address}"));
     }
+    health.tell_phase(Phase::Serving);
+    let stopping = async {
+        stop.cancelled().await;
+        health.tell_phase(Phase::Stopping);
+    };
     tokio::join!(
-        follow_file(hangup, config, origin, Arc::clone(&service), stop.clone(), &announce),
-        serve::run(service, listeners, stop)
+        stopping,
+        follow_file(
+            hangup,
+            watch,
+            loaded,
+            origin,
+            Arc::clone(&service),
+            stop.clone(),
+            &announce
+        ),
+        serve::run(service, listeners, stop.clone())
     );
     // Nobody is answered any more, and the addresses of containers that end now will belong to others.
     if config.bridges.shared == Shared::Filter
@@ -195,6 +231,35 @@ pub async fn run(config: &Config, origin: &Origin, announce: impl Fn(&str)) -> R
     let ended = tokio::task::spawn_blocking(move || audit_thread.join());
     if tokio::time::timeout(FAREWELL, ended).await.is_err() {
         tracing::warn!("audit records are lost: nobody reads them");
+    }
+    Ok(())
+}
+
+/// Obeys an operator from here on, where the configuration says so. The service is held weakly: audit ends with the last who serves.
+fn take_orders<A: Attestor, S: AssumeRole>(
+    config: &Config,
+    service: &Arc<Service<A, S>>,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    let Some(Control { path, is_stated }) = &config.listen.control else {
+        return Ok(());
+    };
+    let service = Arc::downgrade(service);
+    let obey = move |order: Order, peer: Peer| match service.upgrade() {
+        Some(service) => service.obey_and_record(&order, peer),
+        None => Reply::Refused {
+            why: "the proxy is ending".to_owned(),
+        },
+    };
+    match control::serve(path, obey, stop.clone()) {
+        Ok(()) => tracing::info!(path = %path.display(), "taking orders"),
+        Err(source) if *is_stated => {
+            return Err(RunError::Control {
+                path: path.clone(),
+                source,
+            });
+        }
+        Err(error) => tracing::warn!(%error, path = %path.display(), "no orders can be taken: `revoke` does not work"),
     }
     Ok(())
 }
@@ -216,6 +281,7 @@ async fn close_endpoint(
     config: &Config,
     plan: Plan,
     metrics: &Arc<Metrics>,
+    health: &Arc<Health>,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
     if config.firewall.manage {
@@ -231,7 +297,13 @@ async fn close_endpoint(
         if !differences.is_empty() {
             return Err(RunError::NotApplied { differences });
         }
-        tokio::spawn(keep_firewall(rules, Arc::clone(metrics), stop.clone()));
+        health.tell_verified(true);
+        tokio::spawn(keep_firewall(
+            rules,
+            Arc::clone(metrics),
+            Arc::clone(health),
+            stop.clone(),
+        ));
     }
     Ok(())
 }
@@ -263,15 +335,16 @@ impl Rules {
 }
 
 /// Looks at the rules again and again, and repairs what somebody changed (P18).
-async fn keep_firewall(rules: Rules, metrics: Arc<Metrics>, stop: CancellationToken) {
+async fn keep_firewall(rules: Rules, metrics: Arc<Metrics>, health: Arc<Health>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(VERIFY_EVERY) => {}
         }
         match rules.verify().await {
-            Ok(differences) if differences.is_empty() => {}
+            Ok(differences) if differences.is_empty() => health.tell_verified(true),
             Ok(differences) => {
+                health.tell_verified(false);
                 tracing::error!(
                     differences = list(&differences),
                     "the firewall is not as planned; repairing it"
@@ -315,28 +388,38 @@ fn follow_signals(stop: CancellationToken) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Reads the configuration again at each SIGHUP: its rules take the place of those in force, or nothing changes at all.
+/// Reads the configuration again at each SIGHUP, and when the file has changed if the operator wants that: its rules take the place of
+/// those in force, or nothing changes at all.
 async fn follow_file<A: Attestor, S: AssumeRole>(
     mut hangup: Signal,
-    config: &Config,
+    mut watch: Option<FileWatch>,
+    loaded: &Loaded,
     origin: &Origin,
     service: Arc<Service<A, S>>,
     stop: CancellationToken,
     announce: &impl Fn(&str),
 ) {
-    let mut known = config.warnings();
+    let Loaded { config, warnings } = loaded;
+    let mut known = warnings.clone();
     loop {
+        let changed = async {
+            match &mut watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             received = hangup.recv() => if received.is_none() { return },
+            () = changed => tracing::info!("the configuration file has changed"),
         }
         let Some(new) = read_again(config, origin) else {
             service.metrics.count_reload(false);
             announce("policy not reloaded: the one of before stays in force");
             continue;
         };
-        let warnings = new.warnings();
+        let Loaded { config: new, warnings } = new;
         for warning in warnings.iter().filter(|warning| !known.contains(warning)) {
             tracing::warn!("{warning}");
         }
@@ -354,9 +437,9 @@ async fn follow_file<A: Attestor, S: AssumeRole>(
 }
 
 /// The configuration as it is now, if it can take over. Faults are told in the words of `check`.
-fn read_again(config: &Config, origin: &Origin) -> Option<Config> {
+fn read_again(config: &Config, origin: &Origin) -> Option<Loaded> {
     match origin.read() {
-        Ok(new) => match reload::compare(config, &new) {
+        Ok(new) => match reload::compare(config, &new.config) {
             Ok(()) => return Some(new),
             Err(needs_restart) => tracing::error!("{}: {needs_restart}", origin.path.display()),
         },

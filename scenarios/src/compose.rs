@@ -175,6 +175,8 @@ pub fn proxy_config(
         ),
         // What is too old is so at once, or a scenario would wait for ten minutes.
         ("attestation", table([("grace_seconds", Value::Integer(0))]).into()),
+        // The machine that the lab runs on may have a runner of its own, which is none of the instance's.
+        ("runner", table([("config", text("off"))]).into()),
         ("rule", Value::Array(rules)),
     ]);
     config.to_string()

@@ -191,6 +191,15 @@ fn decisions_touch_no_socket_no_runtime_no_clock_and_no_file() {
 
 /// Where decisions are made.
 const PURE: &[&str] = &[
+    "proxy/src/control/sessions.rs",
+    "proxy/src/doctor/judge.rs",
+    "proxy/src/explain/mod.rs",
+    "proxy/src/explain/page.rs",
+    "proxy/src/explain/words.rs",
+    "proxy/src/health/verdict.rs",
+    "proxy/src/paragraph.rs",
+    "proxy/src/policy",
+    "proxy/src/runner",
     "scenarios/src/oracle",
     "scenarios/src/verdict.rs",
     "scenarios/src/expand.rs",

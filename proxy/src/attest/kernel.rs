@@ -104,6 +104,12 @@ impl KernelAttestor {
         self.registry.arrivals()
     }
 
+    /// Whether the engine's events are followed at this moment; nobody is attested while they are not.
+    #[must_use]
+    pub fn is_in_step(&self) -> bool {
+        self.registry.check_synced().is_ok()
+    }
+
     /// One look, with what is known now.
     async fn look(&self, connection: &Connection) -> Result<(Arc<Facts>, Pin), Unattested> {
         let candidates = self.registry.index().candidates(connection.client.ip());

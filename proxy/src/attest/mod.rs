@@ -15,12 +15,14 @@ mod namespace;
 mod netlink;
 mod ports;
 pub mod process;
-mod readiness;
+pub(crate) mod readiness;
 mod registry;
 mod run;
 pub mod sock_diag;
 mod sources;
 mod strangers;
+mod survey;
 
 pub use accepted::connection;
 pub use kernel::{KernelAttestor, Pin, StartError};
+pub use survey::{Surveyed, network_of, own_network, survey};

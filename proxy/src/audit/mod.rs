@@ -61,6 +61,40 @@ pub struct Record<'r> {
     pub suppressed: u64,
 }
 
+/// What is recorded of an operator's order. It is told from a decision by `order`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Action {
+    /// When, in UTC.
+    pub time: String,
+    /// `revoke`, `lift` or `list`.
+    pub order: String,
+    /// Whom it means.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The user who gave it.
+    pub user: u32,
+    /// The process that gave it, if the kernel told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<i32>,
+    /// Whether it changed anything.
+    pub is_change: bool,
+    /// Sets of cached credentials that are forgotten.
+    pub forgotten: usize,
+    /// Why it was not obeyed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+impl Action {
+    /// One line of JSON, with its line end.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut line = serde_json::to_string(self).unwrap_or_default();
+        line.push('\n');
+        line
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
@@ -79,7 +113,7 @@ impl Record<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::Record;
+    use super::{Action, Record};
 
     #[test]
     fn a_grant_and_a_refusal_are_one_line_each() {
@@ -112,6 +146,21 @@ mod tests {
             ..Record::default()
         };
         insta::assert_snapshot!(refusal.line(), @r###"{"time":"2026-11-21T10:00:00Z","client":"172.17.0.3:40001","status":403,"reason":"unknown-address","suppressed":7}"###);
+    }
+
+    #[test]
+    fn an_order_is_one_line() {
+        let action = Action {
+            time: "2026-11-21T10:00:00Z".to_owned(),
+            order: "revoke".to_owned(),
+            subject: Some("job 302".to_owned()),
+            user: 0,
+            process: Some(7),
+            is_change: true,
+            forgotten: 2,
+            refused: None,
+        };
+        insta::assert_snapshot!(action.line(), @r###"{"time":"2026-11-21T10:00:00Z","order":"revoke","subject":"job 302","user":0,"process":7,"is_change":true,"forgotten":2}"###);
     }
 
     #[test]

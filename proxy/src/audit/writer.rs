@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use tokio::time::Instant;
 
-use super::{Allowance, Limiter, Record};
+use super::{Action, Allowance, Limiter, Record};
 
 /// Lines on their way. More are dropped and counted: memory is bounded even when nobody reads.
 const WAITING_MAX: usize = 8192;
@@ -63,11 +63,20 @@ impl AuditLog {
             Allowance::Suppress => {}
             Allowance::Write { suppressed } => {
                 let record = Record { suppressed, ..record() };
-                match self.lines.try_send(record.line()) {
-                    Ok(()) => {}
-                    Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => (self.dropped)(),
-                }
+                self.send(record.line());
             }
+        }
+    }
+
+    /// Records an operator's order. No job causes one, so that none is left out.
+    pub fn record_order(&self, action: &Action) {
+        self.send(action.line());
+    }
+
+    fn send(&self, line: String) {
+        match self.lines.try_send(line) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => (self.dropped)(),
         }
     }
 }

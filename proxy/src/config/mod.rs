@@ -4,6 +4,7 @@ mod base;
 mod engine;
 mod fault;
 mod names;
+mod operation;
 mod read;
 mod session;
 mod table;
@@ -65,6 +66,10 @@ pub struct Config {
     pub attestation: Attestation,
     /// `[audit]`
     pub audit: Audit,
+    /// `[reload]`
+    pub reload: Reload,
+    /// `[runner]`
+    pub runner: RunnerFile,
     /// `[[rule]]`, in the file's order. No two with different outcomes can provably match one container.
     pub rules: Vec<Rule>,
 }
@@ -141,6 +146,17 @@ pub struct Listen {
     pub port: u16,
     /// Where metrics are served, if anywhere.
     pub metrics: Option<MetricsAddress>,
+    /// Where an operator's orders (`revoke`) are taken, if anywhere.
+    pub control: Option<Control>,
+}
+
+/// The socket file where orders are taken, made with mode 0600.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether the operator named it: only then is it a reason not to start that it cannot be made.
+    pub is_stated: bool,
 }
 
 /// A place that no job can reach.
@@ -236,6 +252,28 @@ pub struct Attestation {
     pub self_test: bool,
     /// How much longer than `job.timeout` a container is served (rule A11): the runner cleans up after it.
     pub grace: Duration,
+}
+
+/// The runner's own `config.toml`, which is examined whenever this configuration is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RunnerFile {
+    /// Where packages put it, if it is there.
+    #[default]
+    Usual,
+    /// There, and nowhere else.
+    At(PathBuf),
+    /// None: the operator knows what is in it.
+    Off,
+}
+
+/// Where packages put the runner's file.
+pub const RUNNER_FILE: &str = "/etc/gitlab-runner/config.toml";
+
+/// What makes the proxy read its configuration again, beside SIGHUP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reload {
+    /// A file that has changed.
+    pub watch: bool,
 }
 
 /// Where decisions are recorded.

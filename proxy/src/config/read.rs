@@ -14,7 +14,7 @@ use super::{
     Firewall, Home, Host, HostAccess, Image, Imds, Kind, Listen, MetricsAddress, POLICY_ARNS_MAX, Partition, PolicyArn,
     Ref, Region, Role, Rule, Runner, SESSION_POLICIES_MAX, Session, SessionPolicy, Shared,
 };
-use super::{base, engine};
+use super::{base, engine, operation};
 use crate::credentials::Rates;
 use crate::instance::Leaf;
 
@@ -41,6 +41,8 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
     let bridges = read_bridges(root.table("bridges"));
     let attestation = read_attestation(root.table("attestation"));
     let audit = read_audit(root.table("audit"));
+    let reload = operation::read_reload(root.table("reload"));
+    let runner = operation::read_runner(root.table("runner"));
     // Without an account roles cannot be read; a stand-in lets every other fault of the rules still be found.
     let home = aws.as_ref().map(|aws| aws.home.clone()).or_else(stand_in);
     let rules = read_rules(&source, root.tables("rule"), home.as_ref());
@@ -56,6 +58,8 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
         bridges,
         attestation,
         audit,
+        reload,
+        runner,
         rules,
     });
     source.finish(config)
@@ -73,14 +77,16 @@ fn read_listen(mut fields: Fields<'_, '_>) -> Listen {
     let metrics = fields
         .parse("metrics", parse_metrics, METRICS_REMEDY)
         .map(|found| found.value);
+    let control = operation::read_control(&mut fields);
     fields.close();
     Listen {
         port: u16::try_from(port).unwrap_or_default(),
         metrics,
+        control,
     }
 }
 
-fn parse_metrics(text: &str) -> Result<MetricsAddress, &'static str> {
+pub(super) fn parse_metrics(text: &str) -> Result<MetricsAddress, &'static str> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         return if Path::new(path).is_absolute() {

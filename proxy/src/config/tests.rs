@@ -132,7 +132,7 @@ selectable = ["ok", "a/b", "*"]
         metadata-proxy.toml:4: listen.metrics: "0.0.0.0:9090": not a loopback address
           remedy: write unix:/absolute/path or a loopback address such as 127.0.0.1:9090; a job must never reach it
         metadata-proxy.toml:5: listen.address: is not a known key
-          remedy: remove it; known here: port, metrics
+          remedy: remove it; known here: port, metrics, control
         metadata-proxy.toml:6: engine.tls_ca: is missing
           remedy: tcp:// needs tls_ca, tls_cert and tls_key: whoever can answer in the engine's name hands out roles
         metadata-proxy.toml:6: engine.tls_cert: is missing
@@ -148,7 +148,7 @@ selectable = ["ok", "a/b", "*"]
         metadata-proxy.toml:13: imds.require_token: expected true or false, found string
           remedy: write true or false
         metadata-proxy.toml:14: colour: is not a known key
-          remedy: remove it; known here: listen, engine, aws, credentials, imds, container_credentials, firewall, bridges, attestation, audit, rule
+          remedy: remove it; known here: listen, engine, aws, credentials, imds, container_credentials, firewall, bridges, attestation, audit, reload, runner, rule
         metadata-proxy.toml:15: rule[0].runner: is missing
           remedy: write the runner's short token, as its jobs' logs show it
         metadata-proxy.toml:15: rule[0].project: is missing

@@ -58,6 +58,14 @@ pub trait Observe: Send + Sync + 'static {
     fn observe(&self, event: CacheEvent);
 }
 
+/// Two who count are told one after the other.
+impl<A: Observe, B: Observe> Observe for (Arc<A>, Arc<B>) {
+    fn observe(&self, event: CacheEvent) {
+        self.0.observe(event);
+        self.1.observe(event);
+    }
+}
+
 /// The cache. Cloning shares it.
 #[derive(Debug)]
 pub struct Cache<S>(Arc<Shared<S>>);
@@ -250,6 +258,14 @@ impl<S: AssumeRole> Cache<S> {
         let before = slots.by_key.len();
         slots.by_key.retain(|key, _| editions.contains(&key.edition));
         slots.in_force = Some(editions);
+        before.saturating_sub(slots.by_key.len())
+    }
+
+    /// Forgets the credentials of these keys; what is being asked for them is not kept either. Says how many sets are gone.
+    pub fn forget(&self, is_meant: impl Fn(&Key) -> bool) -> usize {
+        let mut slots = self.slots();
+        let before = slots.by_key.len();
+        slots.by_key.retain(|key, _| !is_meant(key));
         before.saturating_sub(slots.by_key.len())
     }
 

@@ -1,5 +1,6 @@
 //! The connection to the engine: one question, one answer, bounded in time.
 
+use std::future::ready;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -8,13 +9,17 @@ use bollard::errors::Error as ApiError;
 use bollard::query_parameters::{
     EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions, ListNetworksOptions,
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::change::Changes;
 use super::reading::{Image, Inspected, Listed, may_hold, owners};
+use super::setting::{NetworkSetting, Setting};
 use crate::config::Tls;
 
 /// How long one question may take. Inspecting a container that is being started waits until it is.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Containers looked at together, by the operator's tools.
+const QUESTIONS: usize = 8;
 /// What bollard allows a connection, in seconds; our own limit is the shorter one.
 const TRANSPORT_SECONDS: u64 = 30;
 
@@ -127,6 +132,44 @@ impl Engine {
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// How a container was set up; None if there is none of that id or name.
+    ///
+    /// # Errors
+    /// No usable answer.
+    pub async fn setting(&self, container: &str) -> Result<Option<Setting>, EngineError> {
+        let doing = "inspecting a container";
+        let question = self
+            .docker
+            .inspect_container(container, None::<InspectContainerOptions>);
+        match within(doing, question).await {
+            Ok(answer) => Setting::read(answer).map(Some).ok_or(EngineError::Incomplete { doing }),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How every container that runs was set up, at most this many.
+    ///
+    /// # Errors
+    /// No usable answer.
+    pub async fn settings(&self, most: usize) -> Result<Vec<Setting>, EngineError> {
+        let running = self.running().await?.into_iter().take(most);
+        let questions = stream::iter(running).map(|listed| async move { self.setting(&listed.id).await });
+        // One that ended meanwhile is nobody's concern.
+        let answers = questions.buffer_unordered(QUESTIONS);
+        answers.try_filter_map(|setting| ready(Ok(setting))).try_collect().await
+    }
+
+    /// The engine's networks.
+    ///
+    /// # Errors
+    /// No usable answer.
+    pub async fn networks(&self) -> Result<Vec<NetworkSetting>, EngineError> {
+        let doing = "listing networks";
+        let networks = within(doing, self.docker.list_networks(None::<ListNetworksOptions>)).await?;
+        Ok(networks.into_iter().filter_map(NetworkSetting::read).collect())
     }
 
     /// One image.

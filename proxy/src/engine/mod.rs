@@ -4,8 +4,10 @@
 mod change;
 mod client;
 mod reading;
+mod setting;
 
 pub use change::{Change, Changes};
 pub(crate) use client::within_time;
 pub use client::{Engine, EngineError};
 pub use reading::{Endpoint, Image, Inspected, Listed};
+pub use setting::{NetworkSetting, Setting};

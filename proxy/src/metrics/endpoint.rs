@@ -1,20 +1,21 @@
-//! Serves the metrics where no job can reach them: a socket file that only root can open, or a loopback address (P16).
+//! Serves metrics and health where no job can reach them: a socket file that only root can open, or a loopback address (P16).
 
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use thiserror::Error;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 use crate::config::MetricsAddress;
+use crate::health::Health;
+use crate::socket_file;
 
 /// Why metrics cannot be served.
 #[derive(Debug, Error)]
@@ -44,17 +45,13 @@ pub enum BindFault {
 pub async fn serve(
     address: &MetricsAddress,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
     stop: CancellationToken,
 ) -> Result<String, BindFault> {
-    let router = Router::new()
-        .route(
-            "/metrics",
-            get(move || async move { ([(CONTENT_TYPE, CONTENT)], metrics.text()) }),
-        )
-        .route("/healthz", get(|| async { "ok\n" }));
+    let router = router(metrics, health);
     match address {
         MetricsAddress::Unix(path) => {
-            let listener = bind_unix(path).map_err(|source| BindFault::Unix {
+            let listener = socket_file::bind(path).map_err(|source| BindFault::Unix {
                 path: path.clone(),
                 source,
             })?;
@@ -78,24 +75,33 @@ pub async fn serve(
     }
 }
 
+/// `/metrics`; `/healthz`: the process lives; `/readyz`: every part does its work, or 503 and which part does not.
+fn router(metrics: Arc<Metrics>, health: Arc<Health>) -> Router {
+    let judged = Arc::clone(&health);
+    Router::new()
+        .route(
+            "/metrics",
+            get(move || async move { ([(CONTENT_TYPE, CONTENT)], metrics.text(&judged.verdict())) }),
+        )
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route(
+            "/readyz",
+            get(move || async move {
+                let verdict = health.verdict();
+                let status = if verdict.is_ready() {
+                    StatusCode::OK
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                };
+                (status, verdict.to_string())
+            }),
+        )
+}
+
 const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 async fn run(server: impl IntoFuture<Output = io::Result<()>>) {
     if let Err(error) = server.await {
         tracing::error!(%error, "metrics are not served any more");
     }
-}
-
-/// Makes the socket under another name and moves it into place, so that it never stands there with a wider mode, and a socket that an
-/// earlier process left gives way.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
-    drop(std::fs::remove_file(&fresh));
-    let listener = UnixListener::bind(&fresh)?;
-    std::fs::set_permissions(&fresh, Permissions::from_mode(0o600))?;
-    std::fs::rename(&fresh, path)?;
-    Ok(listener)
 }

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 pub use endpoint::{BindFault, serve};
 
 use crate::credentials::{CacheEvent, Observe, Turn};
+use crate::health::Verdict;
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -33,6 +34,10 @@ pub struct Metrics {
     audit_lost: Counter,
     repairs: Counter,
     reloads: Family<Labels<1>, Counter>,
+    revoked: Gauge<i64, AtomicI64>,
+    ready: Gauge<i64, AtomicI64>,
+    engine: Gauge<i64, AtomicI64>,
+    firewall: Family<Labels<0>, Gauge<i64, AtomicI64>>,
 }
 
 impl Metrics {
@@ -88,6 +93,22 @@ impl Metrics {
         );
         let reloads = Family::default();
         registry.register("reloads", "Reloads of the policy, by how they ended", reloads.clone());
+        let revoked = Gauge::default();
+        registry.register("revocations", "Subjects that an operator revoked", revoked.clone());
+        let ready = Gauge::default();
+        registry.register("ready", "1 if every part does its work (see /readyz)", ready.clone());
+        let engine = Gauge::default();
+        registry.register(
+            "engine_connected",
+            "1 if the engine's events are followed",
+            engine.clone(),
+        );
+        let firewall = Family::default();
+        registry.register(
+            "firewall_in_place",
+            "1 if every rule was there at the last look; absent with firewall.manage = false",
+            firewall.clone(),
+        );
         Arc::new(Self {
             registry,
             answers,
@@ -102,12 +123,21 @@ impl Metrics {
             audit_lost,
             repairs,
             reloads,
+            revoked,
+            ready,
+            engine,
+            firewall,
         })
     }
 
-    /// The text that Prometheus reads.
+    /// The text that Prometheus reads, with what is true at this moment.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self, verdict: &Verdict) -> String {
+        self.ready.set(i64::from(verdict.is_ready()));
+        self.engine.set(i64::from(verdict.is_engine_followed));
+        if let Some(is_in_place) = verdict.is_firewall_in_place {
+            self.firewall.get_or_create(&[]).set(i64::from(is_in_place));
+        }
         let mut text = String::new();
         // Writing to a text does not fail.
         let _infallible = encode(&mut text, &self.registry);
@@ -151,6 +181,11 @@ impl Metrics {
     pub fn count_reload(&self, is_applied: bool) {
         let result = if is_applied { "applied" } else { "refused" };
         self.reloads.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// So many subjects are revoked.
+    pub fn show_revoked(&self, number: usize) {
+        self.revoked.set(i64::try_from(number).unwrap_or(i64::MAX));
     }
 
     /// A record was lost.

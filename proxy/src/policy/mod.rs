@@ -2,9 +2,11 @@
 
 mod labels;
 mod reason;
+mod revocation;
 mod selector;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -17,6 +19,8 @@ use crate::instance::Leaf;
 
 pub use labels::{Job, read as read_labels};
 pub use reason::Reason;
+pub use revocation::{Revocations, Target, TooMany};
+pub use trace::{Trace, Weighed, trace};
 
 // STS takes 2 to 64 characters of [\w+=,.@-].
 const SESSION_NAME_MAX: usize = 64;

@@ -43,6 +43,8 @@ pub enum Reason {
     SelectorMalformed,
     /// `IAM_ROLE` selects a role that the rule does not list.
     SelectorNotAllowed,
+    /// An operator took away what the rules give.
+    Revoked,
 }
 
 impl Reason {
@@ -69,6 +71,7 @@ impl Reason {
             Self::SelectorEmpty => "selector-empty",
             Self::SelectorMalformed => "selector-malformed",
             Self::SelectorNotAllowed => "selector-not-allowed",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -113,6 +116,9 @@ impl fmt::Display for Reason {
                 f.write_str("IAM_ROLE is not a role name, /path/name or ARN of the configured partition and account")
             }
             Self::SelectorNotAllowed => f.write_str("IAM_ROLE selects a role that the rule does not list"),
+            Self::Revoked => {
+                f.write_str("an operator revoked the job, its project, its role or the container, until that is lifted")
+            }
         }
     }
 }

@@ -1,16 +1,22 @@
-//! The policy that is in force: asked for every request, replaced as a whole. Knows no file, no signal and no connection.
+//! The policy that is in force, less what an operator revoked: asked for every request, replaced as a whole. Knows no file, no signal and no connection.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::caller::Facts;
-use crate::policy::{Decision, Policy, decide};
+use crate::policy::{Decision, Policy, Revocations, Target, TooMany, decide};
 
 /// The policy in force.
 pub struct InForce {
     turn: AtomicU64,
-    policy: RwLock<Arc<Policy>>,
+    laws: RwLock<Laws>,
+}
+
+#[derive(Clone)]
+struct Laws {
+    policy: Arc<Policy>,
+    revoked: Arc<Revocations>,
 }
 
 /// Between two replacements. A decision holds for the turn in which it was made.
@@ -29,21 +35,30 @@ impl InForce {
     pub fn new(policy: Policy) -> Self {
         Self {
             turn: AtomicU64::new(0),
-            policy: RwLock::new(Arc::new(policy)),
+            laws: RwLock::new(Laws {
+                policy: Arc::new(policy),
+                revoked: Arc::default(),
+            }),
         }
     }
 
     /// The policy of this moment.
     #[must_use]
     pub fn policy(&self) -> Arc<Policy> {
-        self.read().1
+        self.read().1.policy
+    }
+
+    /// Who is revoked at this moment.
+    #[must_use]
+    pub fn revoked(&self) -> Arc<Revocations> {
+        self.read().1.revoked
     }
 
     /// What a container gets now, and the turn for which that holds.
     #[must_use]
     pub fn decide(&self, facts: &Facts) -> (Turn, Decision) {
-        let (turn, policy) = self.read();
-        (turn, decide(&policy, facts))
+        let (turn, Laws { policy, revoked }) = self.read();
+        (turn, revoked.apply(facts, decide(&policy, facts)))
     }
 
     /// Whether a decision of that turn still holds. Costs as much as reading a number.
@@ -54,15 +69,33 @@ impl InForce {
 
     /// Replaces the policy: from here on no earlier decision holds.
     pub fn replace(&self, policy: Policy) {
-        let mut place = self.policy.write().unwrap_or_else(PoisonError::into_inner);
-        *place = Arc::new(policy);
-        // While nobody can read the policy, so that nobody takes the new one for the old turn's.
-        self.turn.fetch_add(1, Ordering::Release);
+        self.change(|laws| laws.policy = Arc::new(policy));
     }
 
-    fn read(&self) -> (Turn, Arc<Policy>) {
-        let place = self.policy.read().unwrap_or_else(PoisonError::into_inner);
-        (Turn(self.turn.load(Ordering::Acquire)), Arc::clone(&place))
+    /// Takes from a subject what the rules give, whatever rules come; whether it had not been taken before.
+    ///
+    /// # Errors
+    /// Too much is taken already.
+    pub fn revoke(&self, subject: Target) -> Result<bool, TooMany> {
+        self.change(|laws| Arc::make_mut(&mut laws.revoked).add(subject))
+    }
+
+    /// Leaves the subject to the rules again; whether it was revoked.
+    pub fn lift(&self, subject: &Target) -> bool {
+        self.change(|laws| Arc::make_mut(&mut laws.revoked).lift(subject))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Laws) -> T) -> T {
+        let mut laws = self.laws.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut laws);
+        // While nobody can read the laws, so that nobody takes the new ones for the old turn's.
+        self.turn.fetch_add(1, Ordering::Release);
+        result
+    }
+
+    fn read(&self) -> (Turn, Laws) {
+        let laws = self.laws.read().unwrap_or_else(PoisonError::into_inner);
+        (Turn(self.turn.load(Ordering::Acquire)), laws.clone())
     }
 }
 
@@ -70,7 +103,7 @@ impl InForce {
 mod tests {
     use super::InForce;
     use crate::fixture::{RULE, config, facts};
-    use crate::policy::{Decision, Policy, Reason};
+    use crate::policy::{Decision, Policy, Reason, Target};
 
     #[test]
     fn a_decision_holds_until_the_policy_is_replaced() {
@@ -82,5 +115,19 @@ mod tests {
         let (turn, decision) = force.decide(&facts());
         assert_eq!(decision, Decision::Deny(Reason::NoRuleForRunner));
         assert!(force.holds(turn));
+    }
+
+    #[test]
+    fn what_is_revoked_stays_revoked_under_every_policy_until_it_is_lifted() {
+        let force = InForce::new(Policy::new(&config(RULE)));
+        let (turn, _) = force.decide(&facts());
+        assert_eq!(force.revoke(Target::Job(302)), Ok(true));
+        assert!(!force.holds(turn));
+        assert_eq!(force.decide(&facts()).1, Decision::Deny(Reason::Revoked));
+        force.replace(force.policy().succeed(&config(RULE)));
+        let (turn, decision) = force.decide(&facts());
+        assert_eq!(decision, Decision::Deny(Reason::Revoked));
+        assert!(force.lift(&Target::Job(302)) && !force.holds(turn));
+        assert!(matches!(force.decide(&facts()).1, Decision::Grant(_)));
     }
 }

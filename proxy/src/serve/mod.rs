@@ -28,10 +28,11 @@ pub use listener::{Accept, ListenFault, Listener, Wire};
 use crate::audit::AuditLog;
 use crate::caller::{Attestor, Facts};
 use crate::config::Config;
+use crate::control::{Order, Reply};
 use crate::credentials::{AssumeRole, Cache, Key};
 use crate::instance::Instance;
 use crate::metrics::Metrics;
-use crate::policy::{Decision, Job, read_labels};
+use crate::policy::{Decision, Job, Target, read_labels};
 use crate::request::Named;
 use crate::token::NONCE_BYTES;
 
@@ -125,6 +126,15 @@ fn key_of(decision: &Decision) -> Option<Arc<Key>> {
     }
 }
 
+/// Whether a set of credentials may be the subject's. A key names the role; whose job it is it need not say, so that everybody's are
+/// asked for again: that costs one call each, and leaves none behind.
+fn may_be_of(subject: &Target, key: &Key) -> bool {
+    match subject {
+        Target::Role(arn) => key.role.arn() == arn,
+        Target::Job(_) | Target::Project(_) | Target::Container(_) => true,
+    }
+}
+
 /// What came of a new policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replaced {
@@ -137,6 +147,36 @@ pub struct Replaced {
 }
 
 impl<A: Attestor, S: AssumeRole> Service<A, S> {
+    /// Obeys an operator. Requests that are being answered are judged anew; nothing that was cached for the subject is left.
+    pub fn obey(&self, order: &Order) -> Reply {
+        let (is_change, forgotten) = match order {
+            // It came over a wire: half an id would mean many, and none everybody.
+            Order::Revoke(Target::Container(id)) if Target::container(id).is_err() => {
+                return Reply::Refused {
+                    why: "that is not enough of a container's id".to_owned(),
+                };
+            }
+            Order::Revoke(subject) => match self.policy.revoke(subject.clone()) {
+                // In this order: nobody who is revoked can fill the cache again.
+                Ok(is_new) => (is_new, self.credentials.forget(|key| may_be_of(subject, key))),
+                Err(too_many) => {
+                    return Reply::Refused {
+                        why: too_many.to_string(),
+                    };
+                }
+            },
+            Order::Lift(subject) => (self.policy.lift(subject), 0),
+            Order::List => (false, 0),
+        };
+        let revoked: Vec<Target> = self.policy.revoked().iter().cloned().collect();
+        self.metrics.show_revoked(revoked.len());
+        Reply::Done {
+            is_change,
+            forgotten,
+            revoked,
+        }
+    }
+
     /// Puts the rules of a configuration in force. Requests that are being answered are judged by them too, and what withdrawn rules have
     /// given (credentials, tokens) is worth nothing from here on.
     pub fn replace_policy(&self, config: &Config) -> Replaced {

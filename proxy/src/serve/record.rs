@@ -2,8 +2,9 @@
 
 use super::{Caller, Service};
 use crate::answer::Body;
-use crate::audit::Record;
+use crate::audit::{Action, Record};
 use crate::caller::{Attestor, Connection, Facts};
+use crate::control::{Order, Peer, Reply};
 use crate::credentials::{AssumeRole, write_time};
 use crate::policy::{Decision, Grant, read_labels};
 use crate::refusal::{Refusal, Status};
@@ -72,6 +73,33 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
                 ..Record::default()
             }
         });
+    }
+
+    /// Obeys an order and records it.
+    pub fn obey_and_record(&self, order: &Order, peer: Peer) -> Reply {
+        let reply = self.obey(order);
+        let (is_change, forgotten, refused) = match &reply {
+            Reply::Done {
+                is_change, forgotten, ..
+            } => (*is_change, *forgotten, None),
+            Reply::Refused { why } => (false, 0, Some(why.clone())),
+        };
+        let subject = match order {
+            Order::Revoke(subject) | Order::Lift(subject) => Some(subject.to_string()),
+            Order::List => None,
+        };
+        tracing::info!(%order, subject, is_change, forgotten, user = peer.user, "an operator gave an order");
+        self.audit.record_order(&Action {
+            time: write_time(self.clock.now()).unwrap_or_default(),
+            order: order.to_string(),
+            subject,
+            user: peer.user,
+            process: peer.process,
+            is_change,
+            forgotten,
+            refused,
+        });
+        reply
     }
 
     /// Records what somebody is answered who could not be tied to a container.

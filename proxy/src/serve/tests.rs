@@ -6,6 +6,7 @@ mod framing;
 mod instance;
 mod prefetch;
 mod reload;
+mod revoke;
 mod transcripts;
 
 use std::io;

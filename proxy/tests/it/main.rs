@@ -3,12 +3,16 @@
 //! Where the machine cannot run the lab the tests are listed as ignored, with the reason as their kind.
 
 mod container;
+mod doctor;
+mod explain;
+mod health;
 mod host;
 mod instance;
 mod job;
 mod prefetch;
 mod relay;
 mod reload;
+mod revoke;
 mod transport;
 mod whole;
 mod world;
@@ -83,6 +87,23 @@ fn main() -> ExitCode {
         trial(
             "a_reload_takes_over_rules_and_nothing_else",
             reload::takes_over_rules_and_nothing_else,
+        ),
+        trial("a_file_that_changes_is_reloaded", reload::follows_the_file),
+        trial(
+            "a_proxy_says_which_part_does_not_do_its_work",
+            health::tells_which_part_fails,
+        ),
+        trial(
+            "a_doctor_finds_what_breaks_isolation",
+            doctor::finds_what_breaks_isolation,
+        ),
+        trial(
+            "an_explanation_says_what_the_proxy_does",
+            explain::says_what_the_proxy_does,
+        ),
+        trial(
+            "what_an_operator_revokes_is_gone_at_once_until_it_is_lifted",
+            revoke::takes_away_and_gives_back,
         ),
     ];
     if !lacks.is_empty() {

@@ -46,6 +46,32 @@ pub(crate) async fn takes_over_rules_and_nothing_else() -> Outcome {
     world.end().await
 }
 
+pub(crate) async fn follows_the_file() -> Outcome {
+    let world = World::start_with("watch", "[reload]\nwatch = true").await?;
+    let config = world.config();
+    let text = fs::read_to_string(&config)?;
+    let replace = |text: &str| {
+        // As editors do it.
+        let fresh = format!("{config}~");
+        fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &config))
+    };
+    replace(&text.replace("project = 20", "project = 21"))?;
+    world
+        .proxy
+        .wait_for_line("policy reloaded: 1 rule in force", SOON)
+        .await?;
+    expect(&world, 20, false).await?;
+    expect(&world, 21, true).await?;
+    // A fault changes nothing, however the file came to have it.
+    replace("[[rule]]")?;
+    world.proxy.wait_for_line("policy not reloaded", SOON).await?;
+    expect(&world, 21, true).await?;
+    fs::write(&config, &text)?;
+    world.proxy.wait_for_lines("policy reloaded", 2, SOON).await?;
+    expect(&world, 20, true).await?;
+    world.end().await
+}
+
 /// Has the proxy refuse a configuration; the refusal of that number.
 async fn refuse(world: &World, text: &str, number: usize) -> Outcome {
     fs::write(world.config(), text)?;

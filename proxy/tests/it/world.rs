@@ -9,7 +9,8 @@ use bollard::Docker;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig};
 use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptionsBuilder, LogsOptionsBuilder, StartContainerOptions, WaitContainerOptions,
+    CreateContainerOptions, CreateImageOptionsBuilder, LogsOptionsBuilder, RenameContainerOptionsBuilder,
+    StartContainerOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt as _;
 use lab::{Instance, InstanceSpec, Lab, LabOptions, Place, Process, Program, RunId};
@@ -67,7 +68,7 @@ impl World {
         fs::write(place("world.toml"), ROLES)?;
         fs::write(
             place("metadata-proxy.toml"),
-            configuration(&instance.docker_host(), &place("metrics.sock")) + more,
+            configuration(&instance.docker_host(), &place("metrics.sock"), &place("control.sock")) + more,
         )?;
         let own = std::env::current_exe()?;
         let sts_control = format!("unix:{}", place("sts.sock"));
@@ -182,6 +183,20 @@ impl World {
         steps(&text)
     }
 
+    /// Starts a job's container of this name that waits; its id.
+    pub(crate) async fn start_waiting(
+        &self,
+        name: &str,
+        network: &str,
+        labels: HashMap<String, String>,
+        env: &[&str],
+    ) -> Result<String, Failed> {
+        let id = self.start_job("idle", network, labels, env).await?;
+        let options = RenameContainerOptionsBuilder::default().name(name).build();
+        self.docker.rename_container(&id, options).await?;
+        Ok(id)
+    }
+
     /// Runs a program on the host to its end; what it printed, and whether it succeeded.
     pub(crate) async fn on_host(&self, program: &str, arguments: &[&str]) -> Result<(bool, String), Failed> {
         let program = Program::new(program).args(arguments.iter().map(ToString::to_string));
@@ -214,14 +229,39 @@ impl World {
     }
 
     async fn ledger(&self, socket: &str) -> Result<serde_json::Value, Failed> {
+        let (_, body) = self.get(socket, "/ledger").await?;
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    /// Asks one of the instance's socket files; the status and the body.
+    pub(crate) async fn get(&self, socket: &str, path: &str) -> Result<(u16, String), Failed> {
         let mut stream = UnixStream::connect(self.instance.state_dir().join(socket)).await?;
-        stream
-            .write_all(b"GET /ledger HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
-        Ok(serde_json::from_str(body)?)
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        let status = head.get(9..12).unwrap_or_default().parse()?;
+        Ok((status, body.to_owned()))
+    }
+
+    /// Asks again until the answer is as expected: what it tells of changes on the host, which nobody announces.
+    pub(crate) async fn wait_for(
+        &self,
+        socket: &str,
+        path: &str,
+        is_expected: impl Fn(u16, &str) -> bool,
+    ) -> Result<String, Failed> {
+        let asked = async {
+            loop {
+                let (status, body) = self.get(socket, path).await?;
+                if is_expected(status, &body) {
+                    return Ok(body);
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(SOON, asked).await?
     }
 
     pub(crate) async fn end(self) -> Result<(), Failed> {
@@ -237,18 +277,21 @@ fn steps(text: &str) -> Result<Vec<Step>, Failed> {
         .collect()
 }
 
-fn configuration(engine: &str, metrics: &str) -> String {
+fn configuration(engine: &str, metrics: &str, control: &str) -> String {
     format!(
         r#"
 [listen]
 port = 8000
 metrics = "unix:{metrics}"
+control = "unix:{control}"
 [engine]
 socket = "{engine}"
 [aws]
 account = "123456789012"
 region = "eu-central-1"
 sts_endpoint = "http://{STS}"
+[runner]
+config = "off"
 [[rule]]
 name = "deploy"
 runner = "Ab3dEf9_x"

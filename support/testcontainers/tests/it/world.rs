@@ -111,6 +111,8 @@ socket = "{engine}"
 account = "123456789012"
 region = "eu-central-1"
 sts_endpoint = "http://{STS}"
+[runner]
+config = "off"
 [[rule]]
 name = "deploy"
 runner = "Ab3dEf9_x"
