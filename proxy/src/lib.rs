@@ -33,4 +33,5 @@ pub mod selftest;
 pub mod serve;
 pub mod socket_file;
 pub mod token;
+mod upstream;
 pub mod watch;

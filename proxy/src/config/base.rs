@@ -161,4 +161,22 @@ mod tests {
                 .contains("aws.profile: is missing")
         );
     }
+
+    #[test]
+    fn sessions_of_a_session_last_an_hour_at_most() {
+        let rule = crate::fixture::RULE;
+        let web = "credentials = \"web-identity\"\nweb_identity_role = \"proxy\"\nweb_identity_token_file = \"/t\"\n";
+        for base in ["", web] {
+            let text = format!("{base}session_seconds = 3601\n{rule}duration_seconds = 43200\n");
+            let told = read(&text).unwrap_err();
+            assert!(
+                told.contains("aws.session_seconds: ") && told.contains("rule[0].duration_seconds: "),
+                "{told}"
+            );
+            assert!(read(&text.replace("3601", "3600").replace("43200", "3600")).is_ok());
+        }
+        let of_a_user =
+            format!("credentials = \"environment\"\nsession_seconds = 43200\n{rule}duration_seconds = 43200\n");
+        assert!(read(&of_a_user).is_ok());
+    }
 }

@@ -89,7 +89,7 @@ impl Config {
         let mut warnings = Vec::new();
         if self.aws.session_seconds > CHAINED_SESSION_SECONDS {
             warnings.push(format!(
-                "aws.session_seconds is {}: with base credentials of an instance profile AWS caps a session at {CHAINED_SESSION_SECONDS} \
+                "aws.session_seconds is {}: if the proxy's own credentials are a role's session, AWS caps a session at {CHAINED_SESSION_SECONDS} \
                  seconds (role chaining) and refuses longer ones",
                 self.aws.session_seconds
             ));
@@ -369,7 +369,7 @@ impl Rule {
     fn warn_of_duration(&self) -> Option<String> {
         let seconds = self.session.duration_seconds?;
         let what = if seconds > CHAINED_SESSION_SECONDS {
-            "with base credentials of an instance profile STS refuses more than an hour (role chaining)"
+            "if the proxy's own credentials are a role's session, STS refuses more than an hour (role chaining)"
         } else if seconds < 1800 {
             "credentials will at times be served with less than 15 minutes left, and some SDKs then ask again at every call"
         } else {

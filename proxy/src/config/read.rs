@@ -10,9 +10,10 @@ use toml::de::DeTable;
 use super::fault::{Faults, Source};
 use super::table::{Fields, Found};
 use super::{
-    Account, Attestation, Audit, Aws, Bridges, Config, ContainerCredentials, Credentials, Environment, ExternalId,
-    Firewall, Home, Host, HostAccess, Image, Imds, Kind, Listen, MetricsAddress, POLICY_ARNS_MAX, Partition, PolicyArn,
-    Ref, Region, Role, Rule, Runner, SESSION_POLICIES_MAX, Session, SessionPolicy, Shared,
+    Account, Attestation, Audit, Aws, Base, Bridges, CHAINED_SESSION_SECONDS, Config, ContainerCredentials,
+    Credentials, Environment, ExternalId, Firewall, Home, Host, HostAccess, Image, Imds, Kind, Listen, MetricsAddress,
+    POLICY_ARNS_MAX, Partition, PolicyArn, Ref, Region, Role, Rule, Runner, SESSION_POLICIES_MAX, Session,
+    SessionPolicy, Shared,
 };
 use super::{base, engine, operation};
 use crate::credentials::Rates;
@@ -20,6 +21,11 @@ use crate::instance::Leaf;
 
 const METRICS_REMEDY: &str =
     "write unix:/absolute/path or a loopback address such as 127.0.0.1:9090; a job must never reach it";
+
+/// Role chaining.
+const CHAINED: &str =
+    "the proxy's own credentials are a role's session, and STS gives the sessions that it assumes an hour at most";
+const CHAINED_REMEDY: &str = "write 3600 or less, or give the proxy credentials of a user (aws.credentials)";
 
 /// `after_script` has five minutes of its own, and cleaning up takes a while.
 const GRACE_SECONDS: u64 = 600;
@@ -45,7 +51,8 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
     let runner = operation::read_runner(root.table("runner"));
     // Without an account roles cannot be read; a stand-in lets every other fault of the rules still be found.
     let home = aws.as_ref().map(|aws| aws.home.clone()).or_else(stand_in);
-    let rules = read_rules(&source, root.tables("rule"), home.as_ref());
+    let is_chained = aws.as_ref().is_some_and(|aws| aws.credentials.is_session());
+    let rules = read_rules(&source, root.tables("rule"), home.as_ref(), is_chained);
     root.close();
     let config = engine.zip(aws).map(|(engine, aws)| Config {
         listen,
@@ -137,6 +144,9 @@ fn read_aws(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<Aws
     let session_seconds = fields.number("session_seconds", 900..43201, 3600);
     let home = account.map(|account| Home { partition, account });
     let credentials = base::read(&mut fields, home.as_ref());
+    if credentials.as_ref().is_some_and(Base::is_session) && session_seconds > CHAINED_SESSION_SECONDS.into() {
+        fields.fault_in("session_seconds", CHAINED, CHAINED_REMEDY);
+    }
     fields.close();
     Some(Aws {
         home: home?,
@@ -288,13 +298,16 @@ fn read_audit(mut fields: Fields<'_, '_>) -> Audit {
     audit.map_or(Audit::Stdout, |found| found.value)
 }
 
-fn read_rules(source: &Source<'_>, tables: Vec<Fields<'_, '_>>, home: Option<&Home>) -> Vec<Rule> {
+fn read_rules(source: &Source<'_>, tables: Vec<Fields<'_, '_>>, home: Option<&Home>, is_chained: bool) -> Vec<Rule> {
     let mut rules: Vec<(Rule, std::ops::Range<usize>, String)> = Vec::new();
     for fields in tables {
         let (at, path) = (fields.place(), fields.path().to_owned());
         let Some(rule) = home.and_then(|home| read_rule(source, fields, home)) else {
             continue;
         };
+        if is_chained && rule.session.duration_seconds > Some(CHAINED_SESSION_SECONDS) {
+            source.fault(at.clone(), format!("{path}.duration_seconds"), CHAINED, CHAINED_REMEDY);
+        }
         for (earlier, _, earlier_path) in &rules {
             if earlier.name == rule.name {
                 let problem = format!("{earlier_path} is called {:?} too", rule.name);

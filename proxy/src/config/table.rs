@@ -164,6 +164,16 @@ impl<'s, 'i> Fields<'s, 'i> {
             .fault(self.at.clone(), self.field(name), "is missing", remedy);
     }
 
+    /// A fault of a field whose value is good by itself.
+    pub(super) fn fault_in(&self, name: &str, problem: &str, remedy: &str) {
+        let mut fields = self.table.into_iter().flat_map(DeTable::iter);
+        let at = fields
+            .find(|(key, _)| key.get_ref() == name)
+            .map(|(_, value)| value.span());
+        self.source
+            .fault(at.unwrap_or_else(|| self.at.clone()), self.field(name), problem, remedy);
+    }
+
     /// A fault of a value that is good by itself.
     pub(super) fn fault<T>(&self, found: &Found<T>, problem: &str, remedy: &str) {
         self.source

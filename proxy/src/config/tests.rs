@@ -276,7 +276,7 @@ fn broken_toml_is_a_fault_with_a_line() {
 #[test]
 fn what_is_unwise_is_said() {
     let text = format!(
-        "{HEADER}session_seconds = 7200\n[imds]\nrequire_token = false\n[firewall]\nmanage = false\n[attestation]\nself_test = false\n"
+        "{HEADER}credentials = \"environment\"\nsession_seconds = 7200\n[imds]\nrequire_token = false\n[firewall]\nmanage = false\n[attestation]\nself_test = false\n"
     );
     assert_eq!(read(&text).unwrap().warnings().len(), 5);
 }
@@ -324,7 +324,8 @@ fn a_rule_narrows_its_sessions() {
     assert_eq!(session.duration_seconds, Some(1800));
     assert_eq!(config.warnings(), Vec::<String>::new());
     for (seconds, warnings) in [(900, 1), (1799, 1), (3600, 0), (43_200, 1)] {
-        let config = read(&format!("{HEADER}{RULE}duration_seconds = {seconds}\n")).unwrap();
+        let text = format!("{HEADER}credentials = \"environment\"\n{RULE}duration_seconds = {seconds}\n");
+        let config = read(&text).unwrap();
         assert_eq!(config.warnings().len(), warnings, "{seconds}");
     }
 }

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{Aws, Base, Role};
 use crate::instance::{self, NoEndpoint};
+use crate::upstream;
 
 /// Names the proxy's own session in CloudTrail.
 const SESSION: &str = "metadata-proxy";
@@ -53,6 +54,7 @@ pub(super) fn provider(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<SharedCredentialsProvider, NoBase> {
     let provider_config = ProviderConfig::empty()
+        .with_http_client(upstream::client())
         .with_time_source(clock.clone())
         .with_sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .with_region(Some(Region::new(aws.region.as_str().to_owned())));

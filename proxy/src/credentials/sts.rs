@@ -14,6 +14,7 @@ use aws_smithy_async::time::SharedTimeSource;
 use super::base::{self, NoBase};
 use super::{AssumeRole, Assumed, Failure, Key, Secret};
 use crate::config::Aws;
+use crate::upstream;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const ATTEMPT: Duration = Duration::from_secs(3);
@@ -40,6 +41,7 @@ impl Sts {
         let mut config = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(aws.region.as_str().to_owned()))
+            .http_client(upstream::client())
             .time_source(clock.clone())
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .timeout_config(timeouts)

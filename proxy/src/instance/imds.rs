@@ -7,6 +7,7 @@ use aws_smithy_async::time::SharedTimeSource;
 use thiserror::Error;
 
 use super::{Fetching, Leaf, Unreadable, Upstream};
+use crate::upstream;
 
 /// Stated here, so that neither environment (`AWS_EC2_METADATA_SERVICE_ENDPOINT`) nor profile files are asked.
 const ENDPOINT: &str = "http://169.254.169.254";
@@ -24,6 +25,7 @@ pub struct NoEndpoint {
 /// Never with the endpoint that is built in.
 pub(crate) fn connect(clock: &SharedTimeSource) -> Result<Client, NoEndpoint> {
     let provider_config = ProviderConfig::empty()
+        .with_http_client(upstream::client())
         .with_time_source(clock.clone())
         .with_sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .with_region(None);

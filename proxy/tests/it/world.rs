@@ -90,6 +90,10 @@ impl World {
         let proxy = proxy.args(["run", "--config", &place("metadata-proxy.toml")]);
         // Where its own credentials come from is not for the environment to say.
         let proxy = proxy.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9");
+        // Nor who else hears of them (P17).
+        let proxy = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
+            .into_iter()
+            .fold(proxy, |proxy, name| proxy.env(name, "http://127.0.0.1:9"));
         let proxy = instance.spawn(Place::Host, &proxy)?;
         proxy.wait_for_line("listening on", SOON).await?;
         Ok(Self {
