@@ -206,6 +206,7 @@ pub fn describe_profile(role: &Role, updated: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::{Duration, SystemTime};
 
     use super::{Answer, Body, Manner, NOT_FOUND, describe_profile, render};
@@ -287,6 +288,7 @@ mod tests {
         let home = Home {
             partition: Partition::default(),
             account: Account::parse("123456789012").unwrap(),
+            others: BTreeSet::new(),
         };
         let role = Role::parse("/team/deploy", &home).unwrap();
         insta::assert_snapshot!(describe_profile(&role, "2026-11-21T10:00:00Z"), @r###"

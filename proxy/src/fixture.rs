@@ -151,6 +151,7 @@ impl AssumeRole for Arc<ScriptedSts> {
         };
         Ok(Assumed {
             assumed_role_arn: format!("arn:aws:sts::123456789012:assumed-role/{name}/{}", key.session_name),
+            source_identity: key.source_identity.clone(),
             access_key_id: format!("ASIA{call}"),
             secret_access_key: Secret::new(format!("secret{call}of{name}")),
             session_token: Secret::new(format!("IQoJ{call}")),

@@ -121,7 +121,9 @@ impl Refusal {
             Self::Method { .. } => Status::NotAllowed,
             Self::Crowded | Self::Instance(_) => Status::Unavailable,
             Self::Credentials(failure) => match failure {
-                Failure::Denied | Failure::Withdrawn => Status::Forbidden,
+                Failure::Denied | Failure::TagsDenied | Failure::SourceIdentityDenied | Failure::Withdrawn => {
+                    Status::Forbidden
+                }
                 Failure::Throttled
                 | Failure::Unreachable
                 | Failure::TimedOut
@@ -188,6 +190,7 @@ impl Refusal {
         match self {
             Self::Malformed(malformed) => Some(malformed.to_string()),
             Self::Denied(reason) => Some(reason.to_string()),
+            Self::Credentials(failure) => failure.remedy().map(str::to_owned),
             Self::TooSlow
             | Self::Unattested(_)
             | Self::Crowded
@@ -198,7 +201,6 @@ impl Refusal {
             | Self::Forwarded
             | Self::TokenTtl
             | Self::Token(_)
-            | Self::Credentials(_)
             | Self::Instance(_) => None,
         }
     }

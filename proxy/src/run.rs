@@ -180,7 +180,6 @@ pub async fn run(loaded: &Loaded, origin: &Origin, announce: impl Fn(&str)) -> R
         policy: InForce::new(Policy::new(config)),
         terms: Terms {
             tokens: Tokens::new(ambient::random()),
-            require_token: config.imds.require_token,
             region: config.aws.region.to_string(),
             container_endpoint: config.container_credentials.enabled,
             started: clock.now(),

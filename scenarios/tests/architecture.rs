@@ -191,6 +191,7 @@ fn decisions_touch_no_socket_no_runtime_no_clock_and_no_file() {
 
 /// Where decisions are made.
 const PURE: &[&str] = &[
+    "proxy/src/config",
     "proxy/src/control/sessions.rs",
     "proxy/src/doctor/judge.rs",
     "proxy/src/explain/mod.rs",

@@ -3,16 +3,20 @@
 mod base;
 mod engine;
 mod fault;
+mod identity;
 mod names;
 mod operation;
 mod read;
+mod refs;
+mod rule;
 mod session;
+mod subject;
 mod table;
+mod template;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,11 +27,16 @@ use crate::instance::Leaf;
 pub use base::Base;
 pub use engine::{Engine, Tls};
 pub use fault::{Fault, Faults};
+pub use identity::{Identity, TAGS_MAX, TagKey};
 pub use names::{
-    Account, ExternalId, Home, Host, Image, NameFault, Partition, Ref, Region, Role, Runner, is_role_character,
-    parse_number,
+    Account, ExternalId, Home, Host, Image, NameFault, Partition, Ref, Region, Role, Runner, SystemId,
+    is_role_character, parse_number,
 };
+pub use refs::{RefPattern, is_outside};
+pub use rule::Rule;
 pub use session::{POLICY_ARNS_MAX, PolicyArn, SESSION_POLICIES_MAX, Session, SessionPolicy};
+pub use subject::{Jobs, Kind, Marker, RUNNER_PREFIX, Subject};
+pub use template::{Field, Style, Template};
 
 /// AWS gives at most one hour to a session that a role's session assumed (role chaining), and an instance profile is such a session.
 pub const CHAINED_SESSION_SECONDS: u32 = 3600;
@@ -100,8 +109,16 @@ impl Config {
                 self.aws.session_seconds
             ));
         }
-        warnings.extend(self.rules.iter().filter_map(Rule::warn_of_duration));
-        if !self.imds.require_token {
+        warnings.extend(self.rules.iter().flat_map(Rule::warnings));
+        if self.imds.require_token {
+            let lenient = self.rules.iter().filter(|rule| !rule.require_token);
+            warnings.extend(lenient.map(|rule| {
+                format!(
+                    "rule {:?} has require_token = false: a request forged through a job's own server (SSRF) gets its credentials",
+                    rule.name
+                )
+            }));
+        } else {
             warnings.push(
                 "imds.require_token is false: a request forged through a job's own server (SSRF) gets credentials"
                     .to_owned(),
@@ -283,127 +300,4 @@ pub enum Audit {
     Stdout,
     /// The same, appended to a file.
     File(PathBuf),
-}
-
-/// What a container is to its job: the runner's label `type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// The job's script.
-    Build,
-    /// Git, caches and artifacts. It runs the author's code too (`hooks:pre_get_sources_script`).
-    Predefined,
-    /// A service of the job.
-    Service,
-    /// Waits for a service's port.
-    Wait,
-    /// Sets permissions of a cache volume.
-    CacheInit,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 5] = [
-        Self::Build,
-        Self::Predefined,
-        Self::Service,
-        Self::Wait,
-        Self::CacheInit,
-    ];
-
-    /// The runner's word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Build => "build",
-            Self::Predefined => "predefined",
-            Self::Service => "service",
-            Self::Wait => "wait",
-            Self::CacheInit => "cache-init",
-        }
-    }
-
-    /// Reads the runner's word.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// One rule of the operator: which containers, and what they get.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// For audit and explanation.
-    pub name: String,
-    /// The runner that must have made the container.
-    pub runner: Runner,
-    /// The GitLab server that must have sent the job.
-    pub gitlab: Host,
-    /// The projects, by id.
-    pub projects: BTreeSet<u64>,
-    /// The kinds of container.
-    pub kinds: BTreeSet<Kind>,
-    /// Only these refs; empty: any. Narrows, and grants nothing.
-    pub refs: BTreeSet<Ref>,
-    /// Only these images, by id or digest; empty: any.
-    pub images: BTreeSet<Image>,
-    /// What the container gets when it names no role.
-    pub role: Option<Role>,
-    /// Roles that `IAM_ROLE` may select beside it.
-    pub selectable: BTreeSet<Role>,
-    /// Given to STS with every role of this rule.
-    pub external_id: Option<ExternalId>,
-    /// What narrows every session of this rule.
-    pub session: Session,
-    /// What its containers may read of the instance; absent: what `[imds]` says.
-    pub paths: Option<BTreeSet<Leaf>>,
-}
-
-impl Rule {
-    /// What an operator should know of the duration of the rule's sessions.
-    fn warn_of_duration(&self) -> Option<String> {
-        let seconds = self.session.duration_seconds?;
-        let what = if seconds > CHAINED_SESSION_SECONDS {
-            "if the proxy's own credentials are a role's session, STS refuses more than an hour (role chaining)"
-        } else if seconds < 1800 {
-            "credentials will at times be served with less than 15 minutes left, and some SDKs then ask again at every call"
-        } else {
-            return None;
-        };
-        Some(format!("rule {:?} has duration_seconds = {seconds}: {what}", self.name))
-    }
-
-    /// Whether some container could match both rules, as far as the rules alone can tell.
-    #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
-        fn meet<T: Ord>(a: &BTreeSet<T>, b: &BTreeSet<T>) -> bool {
-            a.is_empty() || b.is_empty() || !a.is_disjoint(b)
-        }
-        self.runner == other.runner
-            && self.gitlab == other.gitlab
-            && !self.projects.is_disjoint(&other.projects)
-            && !self.kinds.is_disjoint(&other.kinds)
-            && meet(&self.refs, &other.refs)
-            && meet(&self.images, &other.images)
-    }
-
-    /// Whether both rules give a container the same roles, in whatever sessions.
-    #[must_use]
-    pub fn has_roles_of(&self, other: &Self) -> bool {
-        self.role == other.role && self.selectable == other.selectable
-    }
-
-    /// Whether both rules give a container the same.
-    #[must_use]
-    pub fn has_outcome_of(&self, other: &Self) -> bool {
-        self.has_roles_of(other)
-            && self.external_id == other.external_id
-            && self.session == other.session
-            && self.paths == other.paths
-    }
 }

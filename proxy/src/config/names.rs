@@ -1,8 +1,11 @@
 //! The names that configuration, labels and requests are made of. Each is parsed once, whole, in ASCII, and then compared as a whole.
 //! Knows no file and no container.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use thiserror::Error;
 
 /// Why a text is not the name it should be.
@@ -23,12 +26,15 @@ pub enum NameFault {
     /// The ARN names another partition.
     #[error("the ARN is of another partition")]
     ForeignPartition,
-    /// The ARN names another account.
-    #[error("the ARN is of another account")]
+    /// The ARN names an account that is not listed.
+    #[error("the ARN is of an account that is neither aws.account nor one of aws.accounts")]
     ForeignAccount,
     /// A runner's short token is something else.
     #[error("a runner id is the runner's short token: 1 to 20 letters, digits, _, - and .")]
     Runner,
+    /// A runner's system id is something else.
+    #[error("a system id is 1 to 64 letters, digits, _, - and ., such as s_0123456789ab")]
+    SystemId,
     /// A GitLab host is something else.
     #[error("a GitLab host is a lowercase host name with an optional port, without scheme and path")]
     Host,
@@ -38,6 +44,16 @@ pub enum NameFault {
     /// A ref is something else.
     #[error("a ref is 1 to 1024 visible characters")]
     Ref,
+    /// A pattern of refs is something else.
+    #[error(
+        "a ref is 1 to 256 characters that Git allows, * for any text within one part and ** for any text; ? [ ] ^ and the like are no part of it"
+    )]
+    RefPattern,
+    /// A pattern of refs that are neither branches nor tags covers several kinds of them, or none.
+    #[error(
+        "what begins with refs/ is neither branch nor tag, and its first two parts are spelled out, as in refs/merge-requests/*/head"
+    )]
+    OutsideRef,
     /// An image is something else.
     #[error("an image is sha256: and 64 lowercase hexadecimal digits")]
     Image,
@@ -86,6 +102,10 @@ name!(
 name!(
     /// GitLab Runner's short token: what the label `runner.id` holds.
     Runner
+);
+name!(
+    /// GitLab Runner's system id, `s_…` or `r_…`: which machine, or which start, of those that share the runner's token.
+    SystemId
 );
 name!(
     /// A GitLab server as its job URLs name it, with the port if they have one.
@@ -164,7 +184,7 @@ impl Default for Partition {
 }
 
 impl Runner {
-    // Longer ids would not leave room for project and job in a session name of 64 characters.
+    // Longer ids would not leave room for project and job in the 64 characters of a usual session name.
     const MAX: usize = 20;
 
     /// # Errors
@@ -176,6 +196,31 @@ impl Runner {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
         check(good, text, NameFault::Runner).map(Self)
+    }
+}
+
+impl Runner {
+    /// Whether other runners may well have the same short token. Until about April 2025 GitLab's routable tokens began with what all runners of
+    /// a cell, organisation, group, project or user have in common (`o:1`, in base64url), and nine characters hold no more than that.
+    #[must_use]
+    pub fn may_collide(&self) -> bool {
+        let beginning = self.0.get(..4).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        matches!(
+            beginning.as_deref(),
+            Some([b'c' | b'g' | b'o' | b'p' | b't' | b'u', b':', b'0'..=b'9' | b'a'..=b'z'])
+        )
+    }
+}
+
+impl SystemId {
+    /// # Errors
+    /// Unless the text is a system id.
+    pub fn parse(text: &str) -> Result<Self, NameFault> {
+        let good = (1..=64).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+        check(good, text, NameFault::SystemId).map(Self)
     }
 }
 
@@ -244,13 +289,23 @@ pub fn parse_number(text: &str) -> Result<u64, NameFault> {
     text.parse().map_err(|_| NameFault::Number)
 }
 
-/// Where roles live: one account of one partition.
+/// Where roles live: accounts of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     /// The partition of every role.
     pub partition: Partition,
-    /// The account of every role.
+    /// The account of every role that is written without one.
     pub account: Account,
+    /// Accounts whose roles may be written as whole ARNs beside it.
+    pub others: BTreeSet<Account>,
+}
+
+impl Home {
+    /// Whether roles of the account may be given out.
+    #[must_use]
+    pub fn has(&self, account: &str) -> bool {
+        self.account.as_str() == account || self.others.iter().any(|other| other.as_str() == account)
+    }
 }
 
 /// A role, canonical: two are the same exactly when their whole ARNs are equal, byte for byte.
@@ -261,20 +316,20 @@ pub struct Role {
 }
 
 impl Role {
-    /// Reads a name, `/path/name` or a whole ARN, of this home.
+    /// Reads a name, `/path/name` or a whole ARN, of this home. Only an ARN is of another account than the first one.
     ///
     /// # Errors
-    /// When the text is outside the grammar, or an ARN of another partition or account.
+    /// When the text is outside the grammar, or an ARN of another partition or of an account that is not listed.
     pub fn parse(text: &str, home: &Home) -> Result<Self, NameFault> {
-        let arn_of = |path_and_name: &str| format!("arn:{}:iam::{}:role{path_and_name}", home.partition, home.account);
-        let path_and_name = if text.starts_with("arn:") {
+        let own = home.account.as_str();
+        let (account, path_and_name) = if text.starts_with("arn:") {
             Self::path_of_arn(text, home)?
         } else if text.starts_with('/') {
-            text.to_owned()
+            (own, text.to_owned())
         } else if text.contains('/') {
             return Err(NameFault::Role);
         } else {
-            format!("/{text}")
+            (own, format!("/{text}"))
         };
         let segments = path_and_name.strip_prefix('/').ok_or(NameFault::Role)?;
         let good = path_and_name.len() <= 512
@@ -283,28 +338,34 @@ impl Role {
         if !good {
             return Err(NameFault::Role);
         }
-        let arn = arn_of(&path_and_name);
+        let arn = format!("arn:{}:iam::{account}:role{path_and_name}", home.partition);
         let name_at = arn.rfind('/').map_or(arn.len(), |slash| slash + 1);
         Ok(Self { arn, name_at })
     }
 
-    fn path_of_arn(text: &str, home: &Home) -> Result<String, NameFault> {
+    fn path_of_arn<'t>(text: &'t str, home: &Home) -> Result<(&'t str, String), NameFault> {
         let mut parts = text.splitn(6, ':');
         let (_arn, partition, service) = (parts.next(), parts.next(), parts.next());
         let (region, account, resource) = (parts.next(), parts.next(), parts.next());
         let path = resource.and_then(|resource| resource.strip_prefix("role"));
-        match (service, region, path) {
-            (Some("iam"), Some(""), Some(path)) if path.starts_with('/') => {
+        match (service, region, account, path) {
+            (Some("iam"), Some(""), Some(account), Some(path)) if path.starts_with('/') => {
                 if partition != Some(home.partition.as_str()) {
                     Err(NameFault::ForeignPartition)
-                } else if account != Some(home.account.as_str()) {
-                    Err(NameFault::ForeignAccount)
+                } else if home.has(account) {
+                    Ok((account, path.to_owned()))
                 } else {
-                    Ok(path.to_owned())
+                    Err(NameFault::ForeignAccount)
                 }
             }
             _ => Err(NameFault::Role),
         }
+    }
+
+    /// The account that it belongs to.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        self.arn.split(':').nth(4).unwrap_or_default()
     }
 
     /// The whole ARN.

@@ -1,4 +1,6 @@
-//! From TOML to configuration: which fields there are, what they may hold, and which rules contradict each other.
+//! From TOML to configuration: which fields there are, and what they may hold.
+
+mod rules;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -8,12 +10,10 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::fault::{Faults, Source};
-use super::table::{Fields, Found};
+use super::table::Fields;
 use super::{
     Account, Attestation, Audit, Aws, Base, Bridges, CHAINED_SESSION_SECONDS, Config, ContainerCredentials,
-    Credentials, Environment, ExternalId, Firewall, Home, Host, HostAccess, Image, Imds, Kind, Listen, MetricsAddress,
-    POLICY_ARNS_MAX, Partition, PolicyArn, Ref, Region, Role, Rule, Runner, SESSION_POLICIES_MAX, Session,
-    SessionPolicy, Shared,
+    Credentials, Environment, Firewall, Home, HostAccess, Imds, Listen, MetricsAddress, Partition, Region, Shared,
 };
 use super::{base, engine, operation};
 use crate::credentials::Rates;
@@ -52,7 +52,7 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
     // Without an account roles cannot be read; a stand-in lets every other fault of the rules still be found.
     let home = aws.as_ref().map(|aws| aws.home.clone()).or_else(stand_in);
     let is_chained = aws.as_ref().is_some_and(|aws| aws.credentials.is_session());
-    let rules = read_rules(&source, root.tables("rule"), home.as_ref(), is_chained);
+    let rules = rules::read(&source, root.tables("rule"), home.as_ref(), &imds, is_chained);
     root.close();
     let config = engine.zip(aws).map(|(engine, aws)| Config {
         listen,
@@ -76,6 +76,7 @@ fn stand_in() -> Option<Home> {
     Account::parse("000000000000").ok().map(|account| Home {
         partition: Partition::default(),
         account,
+        others: BTreeSet::new(),
     })
 }
 
@@ -115,6 +116,14 @@ fn read_aws(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<Aws
         Account::parse,
         "write the 12 digits of the account whose roles jobs get",
     );
+    let others = fields.parse_all(
+        "accounts",
+        Account::parse,
+        "write the 12 digits of the other accounts whose roles rules may name by ARN",
+    );
+    for found in others.iter().filter(|found| Some(&found.value) == account.as_ref()) {
+        fields.fault(found, "is aws.account already", "remove it");
+    }
     let partition = fields
         .parse(
             "partition",
@@ -142,7 +151,12 @@ fn read_aws(mut fields: Fields<'_, '_>, environment: &Environment) -> Option<Aws
         .map(|found| found.value)
         .or_else(|| environment.sts_endpoint.clone());
     let session_seconds = fields.number("session_seconds", 900..43201, 3600);
-    let home = account.map(|account| Home { partition, account });
+    let others = others.into_iter().map(|found| found.value).collect();
+    let home = account.map(|account| Home {
+        partition,
+        account,
+        others,
+    });
     let credentials = base::read(&mut fields, home.as_ref());
     if credentials.as_ref().is_some_and(Base::is_session) && session_seconds > CHAINED_SESSION_SECONDS.into() {
         fields.fault_in("session_seconds", CHAINED, CHAINED_REMEDY);
@@ -296,177 +310,4 @@ fn read_audit(mut fields: Fields<'_, '_>) -> Audit {
     let audit = fields.parse("path", parse, "write - for stdout, or an absolute path");
     fields.close();
     audit.map_or(Audit::Stdout, |found| found.value)
-}
-
-fn read_rules(source: &Source<'_>, tables: Vec<Fields<'_, '_>>, home: Option<&Home>, is_chained: bool) -> Vec<Rule> {
-    let mut rules: Vec<(Rule, std::ops::Range<usize>, String)> = Vec::new();
-    for fields in tables {
-        let (at, path) = (fields.place(), fields.path().to_owned());
-        let Some(rule) = home.and_then(|home| read_rule(source, fields, home)) else {
-            continue;
-        };
-        if is_chained && rule.session.duration_seconds > Some(CHAINED_SESSION_SECONDS) {
-            source.fault(at.clone(), format!("{path}.duration_seconds"), CHAINED, CHAINED_REMEDY);
-        }
-        for (earlier, _, earlier_path) in &rules {
-            if earlier.name == rule.name {
-                let problem = format!("{earlier_path} is called {:?} too", rule.name);
-                source.fault(
-                    at.clone(),
-                    format!("{path}.name"),
-                    problem,
-                    "give each rule a name of its own",
-                );
-            }
-            if rule.overlaps(earlier) && !rule.has_outcome_of(earlier) {
-                let (what, merge) = if !rule.has_roles_of(earlier) {
-                    ("different roles", "merge them into one rule with `selectable`")
-                } else if rule.paths != earlier.paths {
-                    ("different paths of the instance", "give them the same paths")
-                } else {
-                    (
-                        "different sessions of the same roles",
-                        "give them the same external id, policies and duration",
-                    )
-                };
-                let problem = format!(
-                    "one container can match this rule and {earlier_path} ({:?}), which give it {what}",
-                    earlier.name
-                );
-                let remedy = format!("narrow one of them by project, kind, ref or image, or {merge}");
-                source.fault(at.clone(), path.clone(), problem, remedy);
-            }
-        }
-        rules.push((rule, at, path));
-    }
-    rules.into_iter().map(|(rule, _, _)| rule).collect()
-}
-
-fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home) -> Option<Rule> {
-    let role_remedy = "write a name, /path/name or the ARN of a role of aws.account";
-    let name = fields.require(
-        "name",
-        parse_name,
-        "give the rule a name of 1 to 64 letters, digits, _, - and .",
-    );
-    let runner = fields.require(
-        "runner",
-        Runner::parse,
-        "write the runner's short token, as its jobs' logs show it",
-    );
-    let gitlab = fields.require(
-        "gitlab",
-        Host::parse,
-        "write the GitLab server's host as job URLs show it",
-    );
-    if !fields.is_present("project") {
-        fields.missing(
-            "project",
-            "write the project's id, or a list of ids; a ref alone never grants",
-        );
-    }
-    let projects = fields.numbers("project");
-    let kinds_are_stated = fields.is_present("kind");
-    let kinds = fields.parse_all(
-        "kind",
-        |text| Kind::parse(text).ok_or("not a kind of container"),
-        "write build, predefined, service, wait or cache-init",
-    );
-    let refs = fields.parse_all(
-        "ref",
-        Ref::parse,
-        "write the ref as the label job.ref has it, such as main",
-    );
-    let images = fields.parse_all(
-        "image",
-        Image::parse,
-        "write the image's id or digest; a name proves nothing",
-    );
-    let role_is_stated = fields.is_present("role") || fields.is_present("selectable");
-    let parse_role = |text: &str| Role::parse(text, home);
-    let role = fields.parse("role", parse_role, role_remedy).map(|found| found.value);
-    let selectable = fields.parse_all("selectable", parse_role, role_remedy);
-    let external_id = fields.parse(
-        "external_id",
-        ExternalId::parse,
-        "write what the role's trust policy asks for",
-    );
-    let session = read_session(&mut fields, home);
-    let paths = read_paths(&mut fields);
-    if !role_is_stated {
-        fields.missing("role", "name at least one of role and selectable");
-    }
-    for found in &selectable {
-        if Some(&found.value) == role.as_ref() {
-            let remedy = "remove it; `role` can always be selected";
-            source.fault(
-                found.at.clone(),
-                found.field.clone(),
-                format!("{} is the rule's role already", found.value),
-                remedy,
-            );
-        }
-    }
-    fields.close();
-    let mut kinds: BTreeSet<Kind> = kinds.into_iter().map(|found| found.value).collect();
-    if !kinds_are_stated {
-        kinds.insert(Kind::Build);
-    }
-    Some(Rule {
-        name: name?,
-        runner: runner?,
-        gitlab: gitlab?,
-        projects: projects.into_iter().collect(),
-        kinds,
-        refs: refs.into_iter().map(|found| found.value).collect(),
-        images: images.into_iter().map(|found| found.value).collect(),
-        role,
-        selectable: selectable.into_iter().map(|found| found.value).collect(),
-        external_id: external_id.map(|found| found.value),
-        session,
-        paths,
-    })
-}
-
-/// What narrows a rule's sessions. STS counts the inline policy and the managed ones' ARNs together.
-fn read_session(fields: &mut Fields<'_, '_>, home: &Home) -> Session {
-    let policy = fields.parse(
-        "session_policy",
-        SessionPolicy::parse,
-        "write a policy document as one JSON text; it only takes rights away from the role",
-    );
-    let policy_arns = fields.parse_all(
-        "policy_arns",
-        |text| PolicyArn::parse(text, home),
-        "write the ARN of a managed policy of aws.account, or of AWS: arn:aws:iam::aws:policy/ReadOnlyAccess",
-    );
-    if let Some(found) = policy_arns.get(POLICY_ARNS_MAX) {
-        let problem = format!("more than {POLICY_ARNS_MAX} managed policies");
-        fields.fault(found, &problem, "merge some of them into one policy; STS takes no more");
-    }
-    let has_duration = fields.is_present("duration_seconds");
-    let seconds = fields.number("duration_seconds", 900..43_201, 3600);
-    let place = policy.as_ref().map(|found| (found.at.clone(), found.field.clone()));
-    let session = Session {
-        policy: policy.map(|found| found.value),
-        policy_arns: policy_arns.into_iter().map(|found| found.value).collect(),
-        duration_seconds: u32::try_from(seconds).ok().filter(|_| has_duration),
-    };
-    if let (Some((at, field)), true) = (place, session.length() > SESSION_POLICIES_MAX) {
-        let problem = format!(
-            "{} characters together with policy_arns, and STS takes {SESSION_POLICIES_MAX}",
-            session.length()
-        );
-        let found = Found { value: (), at, field };
-        fields.fault(&found, &problem, "shorten the policy; white space counts too");
-    }
-    session
-}
-
-fn parse_name(text: &str) -> Result<String, &'static str> {
-    let good = (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    if good { Ok(text.to_owned()) } else { Err("not a name") }
 }

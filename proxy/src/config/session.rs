@@ -47,7 +47,7 @@ pub struct PolicyArn(String);
 
 impl PolicyArn {
     /// # Errors
-    /// Unless the text is the ARN of a managed policy that a role of this home may have.
+    /// Unless the text is the ARN of a managed policy that some role of this home may have.
     pub fn parse(text: &str, home: &Home) -> Result<Self, NameFault> {
         let mut parts = text.splitn(6, ':');
         let (arn, partition, service) = (parts.next(), parts.next(), parts.next());
@@ -64,10 +64,16 @@ impl PolicyArn {
         if partition != Some(home.partition.as_str()) {
             return Err(NameFault::ForeignPartition);
         }
-        if account != Some("aws") && account != Some(home.account.as_str()) {
+        if !account.is_some_and(|account| account == "aws" || home.has(account)) {
             return Err(NameFault::ForeignAccount);
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// The account whose roles it can narrow; absent: all of them, since it is one of AWS.
+    #[must_use]
+    pub fn account(&self) -> Option<&str> {
+        self.0.split(':').nth(4).filter(|account| *account != "aws")
     }
 
     /// The text, as it was written.
@@ -105,6 +111,8 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::{PolicyArn, SESSION_POLICIES_MAX, SessionPolicy};
@@ -114,6 +122,7 @@ mod tests {
         Home {
             partition: Partition::default(),
             account: Account::parse("123456789012").unwrap(),
+            others: BTreeSet::new(),
         }
     }
 

@@ -85,6 +85,13 @@ impl<'s, 'i> Fields<'s, 'i> {
         )
     }
 
+    /// A table of its own, if there is one.
+    pub(super) fn optional_table(&mut self, name: &'static str) -> Option<Fields<'s, 'i>> {
+        let is_present = self.is_present(name);
+        let fields = self.table(name);
+        is_present.then_some(fields)
+    }
+
     /// An array of tables.
     pub(super) fn tables(&mut self, name: &'static str) -> Vec<Fields<'s, 'i>> {
         let Some(value) = self.take(name) else {
@@ -250,6 +257,33 @@ impl<'s, 'i> Fields<'s, 'i> {
                 .filter_map(|item| self.parse_value(name, item, &parse, remedy))
                 .collect(),
         )
+    }
+
+    /// Texts under keys that the operator chooses, each key with the place where it stands; absent is empty.
+    pub(super) fn entries<K, T, E: Display, F: Display>(
+        &mut self,
+        name: &'static str,
+        parse_key: impl Fn(&str) -> Result<K, E>,
+        remedy_of_key: &str,
+        parse: impl Fn(&str) -> Result<T, F>,
+        remedy: &str,
+    ) -> Vec<(Found<K>, T)> {
+        let fields = self.table(name);
+        let entries = fields.table.into_iter().flat_map(DeTable::iter);
+        let read = entries.filter_map(|(key, value)| {
+            let (written, at) = (key.get_ref().as_ref(), key.span());
+            let field = fields.field(written);
+            let key = match parse_key(written) {
+                Ok(value) => Some(Found { value, at, field }),
+                Err(fault) => {
+                    fields.source.fault(at, field, fault.to_string(), remedy_of_key);
+                    None
+                }
+            };
+            let value = fields.parse_value(written, value, &parse, remedy);
+            key.zip(value.map(|found| found.value))
+        });
+        read.collect()
     }
 
     /// One positive number or a list of them; absent is empty.

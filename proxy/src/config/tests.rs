@@ -1,5 +1,8 @@
 //! What a configuration may say, and how its faults read.
 
+mod rules;
+mod session;
+
 use std::time::Duration;
 
 use super::{Audit, Config, Environment, Kind, MetricsAddress};
@@ -26,6 +29,7 @@ socket = "unix:///var/run/docker.sock"
 account = "123456789012"
 region = "eu-central-1"
 partition = "aws"
+accounts = ["222222222222"]
 sts_endpoint = "http://10.0.0.1:8080"
 session_seconds = 3600
 [imds]
@@ -40,14 +44,20 @@ path = "-"
 [[rule]]
 name = "deploy"
 runner = "Ab3dEf9_x"
+system_id = ["s_0123456789ab"]
 gitlab = "gitlab.example.com"
 project = [20, 21]
 kind = ["build", "predefined"]
-ref = ["main"]
+ref = ["main", "release/*"]
 image = ["sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"]
 role = "deploy"
-selectable = ["deploy-eu"]
+selectable = ["deploy-eu", "arn:aws:iam::222222222222:role/deploy"]
 external_id = "ab"
+session_name = "{project}-{job}"
+tags = { project = "{project}" }
+transitive = "project"
+source_identity = "{runner},{job}"
+require_token = true
 "#,
     )
     .unwrap();
@@ -58,8 +68,9 @@ external_id = "ab"
     assert_eq!(config.audit, Audit::Stdout);
     assert_eq!(config.attestation.grace, Duration::from_mins(1));
     let rule = &config.rules[0];
-    assert_eq!(rule.projects, [20, 21].into());
-    assert_eq!(rule.kinds, [Kind::Build, Kind::Predefined].into());
+    let jobs = rule.subject.jobs().unwrap();
+    assert_eq!(jobs.projects, [20, 21].into());
+    assert_eq!(jobs.kinds, [Kind::Build, Kind::Predefined].into());
     assert_eq!(
         rule.role.as_ref().unwrap().arn(),
         "arn:aws:iam::123456789012:role/deploy"
@@ -75,7 +86,7 @@ fn what_is_left_out_is_safe() {
     assert_eq!(config.listen.metrics, None);
     assert_eq!(config.engine.socket, "unix:///var/run/docker.sock");
     assert_eq!(config.aws.session_seconds, 3600);
-    assert_eq!(config.rules[0].kinds, [Kind::Build].into());
+    assert_eq!(config.rules[0].subject.jobs().unwrap().kinds, [Kind::Build].into());
 }
 
 #[test]
@@ -166,77 +177,12 @@ selectable = ["ok", "a/b", "*"]
         metadata-proxy.toml:25: rule[1].project: 0 is not a positive number
           remedy: write a positive number
         metadata-proxy.toml:26: rule[1].role: "arn:aws-cn:iam::000000000000:role/x": the ARN is of another partition
-          remedy: write a name, /path/name or the ARN of a role of aws.account
+          remedy: write a name or /path/name of aws.account, or the ARN of a role of it or of one of aws.accounts
         metadata-proxy.toml:27: rule[1].selectable: "a/b": a role is a name, /path/name or a role ARN, in letters, digits and +=,.@_-
-          remedy: write a name, /path/name or the ARN of a role of aws.account
+          remedy: write a name or /path/name of aws.account, or the ARN of a role of it or of one of aws.accounts
         metadata-proxy.toml:27: rule[1].selectable: "*": a role is a name, /path/name or a role ARN, in letters, digits and +=,.@_-
-          remedy: write a name, /path/name or the ARN of a role of aws.account
+          remedy: write a name or /path/name of aws.account, or the ARN of a role of it or of one of aws.accounts
         "###);
-}
-
-#[test]
-fn rules_that_contradict_each_other_are_refused() {
-    let other = RULE
-        .replace("name = \"deploy\"", "name = \"other\"")
-        .replace("role = \"deploy\"", "role = \"other\"");
-    insta::assert_snapshot!(faults(&format!("{HEADER}{RULE}{other}{other}")), @r###"
-        metadata-proxy.toml:16: rule[1]: one container can match this rule and rule[0] ("deploy"), which give it different roles
-          remedy: narrow one of them by project, kind, ref or image, or merge them into one rule with `selectable`
-        metadata-proxy.toml:24: rule[2]: one container can match this rule and rule[0] ("deploy"), which give it different roles
-          remedy: narrow one of them by project, kind, ref or image, or merge them into one rule with `selectable`
-        metadata-proxy.toml:24: rule[2].name: rule[1] is called "other" too
-          remedy: give each rule a name of its own
-        "###);
-}
-
-#[test]
-fn rules_that_cannot_meet_or_agree_are_accepted() {
-    let other = RULE.replace("name = \"deploy\"", "name = \"other\"");
-    assert!(read(&format!("{HEADER}{RULE}{other}")).is_ok());
-    let differs = other.replace("role = \"deploy\"", "role = \"other\"");
-    for (one, two) in [
-        ("kind = \"build\"", "kind = \"service\""),
-        ("ref = \"main\"", "ref = \"dev\""),
-    ] {
-        assert!(
-            read(&format!("{HEADER}{RULE}{one}\n{differs}{two}\n")).is_ok(),
-            "{one} {two}"
-        );
-    }
-    assert!(
-        read(&format!(
-            "{HEADER}{RULE}{}",
-            differs.replace("project = 20", "project = 21")
-        ))
-        .is_ok()
-    );
-    assert!(
-        read(&format!(
-            "{HEADER}{RULE}{}",
-            differs.replace("gitlab.example.com", "gitlab.com")
-        ))
-        .is_ok()
-    );
-}
-
-#[test]
-fn a_rule_needs_runner_gitlab_project_and_a_role() {
-    for line in [
-        "runner = \"Ab3dEf9_x\"\n",
-        "gitlab = \"gitlab.example.com\"\n",
-        "project = 20\n",
-        "name = \"deploy\"\n",
-    ] {
-        let text = format!("{HEADER}{}", RULE.replace(line, "ref = \"main\"\n"));
-        assert!(faults(&text).contains("is missing"), "{line}");
-    }
-    let bare = RULE
-        .replace("role = \"deploy\"\n", "")
-        .replace("selectable = [\"/team/deploy\", \"deploy-eu\"]\n", "");
-    assert!(faults(&format!("{HEADER}{bare}")).contains("rule[0].role: is missing"));
-    let repeated = RULE.replace("\"/team/deploy\", ", "\"deploy\", ");
-    assert!(faults(&format!("{HEADER}{repeated}")).contains("is the rule's role already"));
-    assert!(faults(&format!("{HEADER}{RULE}kind = []\n")).contains("an empty list matches nothing"));
 }
 
 #[test]
@@ -312,64 +258,4 @@ fn the_host_is_closed_but_for_the_cgroups_that_are_named() {
     ] {
         assert_eq!(host(&faulty).unwrap_err().0.len(), 1, "{faulty}");
     }
-}
-
-#[test]
-fn a_rule_narrows_its_sessions() {
-    let session = "session_policy = '{\"Statement\":[]}'\npolicy_arns = [\"arn:aws:iam::aws:policy/ReadOnlyAccess\"]\nduration_seconds = 1800\n";
-    let config = read(&format!("{HEADER}{RULE}{session}")).unwrap();
-    let session = &config.rules[0].session;
-    assert_eq!(session.policy.as_ref().unwrap().as_str(), "{\"Statement\":[]}");
-    assert_eq!(session.policy_arns.len(), 1);
-    assert_eq!(session.duration_seconds, Some(1800));
-    assert_eq!(config.warnings(), Vec::<String>::new());
-    for (seconds, warnings) in [(900, 1), (1799, 1), (3600, 0), (43_200, 1)] {
-        let text = format!("{HEADER}credentials = \"environment\"\n{RULE}duration_seconds = {seconds}\n");
-        let config = read(&text).unwrap();
-        assert_eq!(config.warnings().len(), warnings, "{seconds}");
-    }
-}
-
-#[test]
-fn what_sts_would_refuse_of_a_session_is_told_with_line_and_remedy() {
-    let long = "x".repeat(2000);
-    let arns: Vec<String> = (0..11).map(|n| format!("\"arn:aws:iam::aws:policy/p{n}\"")).collect();
-    let rule = |project: &str| {
-        RULE.replace("name = \"deploy\"", &format!("name = \"p{project}\""))
-            .replace("project = 20", &format!("project = {project}"))
-    };
-    let (second, third) = (rule("21"), rule("22"));
-    let text = format!(
-        "{HEADER}{RULE}session_policy = 'allow all'\nduration_seconds = 899\npolicy_arns = [\"ReadOnlyAccess\", \"arn:aws:iam::999999999999:policy/x\"]\n\
-         {second}session_policy = '{{\"Statement\":[],\"Id\":\"{long}\"}}'\npolicy_arns = [{}]\nduration_seconds = \"1h\"\n\
-         {third}session_policy = '{{\"Statement\":[\"{long}{long}\"]}}'\n",
-        arns.join(", ")
-    );
-    insta::assert_snapshot!(faults(&text), @r###"
-        metadata-proxy.toml:15: rule[0].session_policy: "allow all": not JSON: expected value at line 1 column 1
-          remedy: write a policy document as one JSON text; it only takes rights away from the role
-        metadata-proxy.toml:16: rule[0].duration_seconds: 899 is out of bounds
-          remedy: write a number from 900 to 43200
-        metadata-proxy.toml:17: rule[0].policy_arns: "ReadOnlyAccess": a managed policy is arn:PARTITION:iam::ACCOUNT:policy/NAME, with aws as the account of AWS's own
-          remedy: write the ARN of a managed policy of aws.account, or of AWS: arn:aws:iam::aws:policy/ReadOnlyAccess
-        metadata-proxy.toml:17: rule[0].policy_arns: "arn:aws:iam::999999999999:policy/x": the ARN is of another account
-          remedy: write the ARN of a managed policy of aws.account, or of AWS: arn:aws:iam::aws:policy/ReadOnlyAccess
-        metadata-proxy.toml:26: rule[1].session_policy: 2311 characters together with policy_arns, and STS takes 2048
-          remedy: shorten the policy; white space counts too
-        metadata-proxy.toml:27: rule[1].policy_arns: more than 10 managed policies
-          remedy: merge some of them into one policy; STS takes no more
-        metadata-proxy.toml:28: rule[1].duration_seconds: expected a number, found string
-          remedy: write a number
-        metadata-proxy.toml:37: rule[2].session_policy: "{\"Statement\":[\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"…: 4018 characters, and STS takes 2048
-          remedy: write a policy document as one JSON text; it only takes rights away from the role
-        "###);
-}
-
-#[test]
-fn one_container_gets_one_session_of_a_role() {
-    let other = RULE.replace("name = \"deploy\"", "name = \"other\"");
-    insta::assert_snapshot!(faults(&format!("{HEADER}{RULE}{other}duration_seconds = 1800\n")), @r###"
-        metadata-proxy.toml:16: rule[1]: one container can match this rule and rule[0] ("deploy"), which give it different sessions of the same roles
-          remedy: narrow one of them by project, kind, ref or image, or give them the same external id, policies and duration
-        "###);
 }

@@ -192,7 +192,7 @@ impl<S: AssumeRole> Cache<S> {
                 Ok(issued)
             }
             (Ok(_), _) => Err(Failure::WrongAnswer),
-            (Err(failure), Some(old)) if failure != Failure::Denied && old.expires() > now => {
+            (Err(failure), Some(old)) if !failure.is_denial() && old.expires() > now => {
                 self.0.observer.observe(CacheEvent::Old);
                 Ok(old)
             }
@@ -431,7 +431,7 @@ impl<S: AssumeRole> Cache<S> {
                 let now = Instant::now();
                 let chance = self.chance(&(key, now.into_std()));
                 slot.failed = Some((*failure, now + pause(*failure, chance)));
-                if *failure == Failure::Denied {
+                if failure.is_denial() {
                     // The role is gone or closed: what it gave before is not handed out any more.
                     slot.issued = None;
                 }

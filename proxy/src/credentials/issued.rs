@@ -48,7 +48,9 @@ impl Issued {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'_' | b'-'))
         };
-        let is_ours = assumed.assumed_role_arn == expected_arn(key) && fields.into_iter().all(plain);
+        // The base credentials may bring a source identity that nobody here asked for.
+        let is_identified = key.source_identity.is_none() || key.source_identity == assumed.source_identity;
+        let is_ours = assumed.assumed_role_arn == expected_arn(key) && is_identified && fields.into_iter().all(plain);
         if !is_ours || assumed.expires <= now {
             return Err(Failure::WrongAnswer);
         }

@@ -40,6 +40,10 @@ pub struct Key {
     pub policy_arns: BTreeSet<PolicyArn>,
     /// Session tags.
     pub tags: Vec<(String, String)>,
+    /// Names of the tags that sessions made from this one keep.
+    pub transitive: BTreeSet<String>,
+    /// The session's source identity.
+    pub source_identity: Option<String>,
     /// `DurationSeconds`
     pub duration_seconds: u32,
     /// The rule that gives them, as it was read: STS is not told, but what a rule gave ends with it.
@@ -53,10 +57,12 @@ impl Key {
         Self {
             role: grant.role.clone(),
             external_id: grant.external_id.clone(),
-            session_name: grant.session_name.clone(),
+            session_name: grant.told.session_name.clone(),
             policy: grant.session.policy.clone(),
             policy_arns: grant.session.policy_arns.clone(),
-            tags: Vec::new(),
+            tags: grant.told.tags.clone(),
+            transitive: grant.told.transitive.clone(),
+            source_identity: grant.told.source_identity.clone(),
             duration_seconds: grant.duration_seconds,
             edition: grant.edition,
         }
@@ -98,6 +104,8 @@ impl fmt::Display for Secret {
 pub struct Assumed {
     /// `AssumedRoleUser.Arn`
     pub assumed_role_arn: String,
+    /// `SourceIdentity`: as asked for, or inherited from the base credentials.
+    pub source_identity: Option<String>,
     /// `Credentials.AccessKeyId`
     pub access_key_id: String,
     /// `Credentials.SecretAccessKey`
@@ -114,6 +122,10 @@ pub struct Assumed {
 pub enum Failure {
     /// STS denies the role: its trust policy, or the proxy's own policy.
     Denied,
+    /// STS gives the role, but not with session tags.
+    TagsDenied,
+    /// STS gives the role, but not with a source identity.
+    SourceIdentityDenied,
     /// STS asks to come less often.
     Throttled,
     /// STS cannot be reached, or the base credentials cannot.
@@ -142,6 +154,8 @@ impl Failure {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Denied => "sts-denied",
+            Self::TagsDenied => "sts-tags-denied",
+            Self::SourceIdentityDenied => "sts-source-identity-denied",
             Self::Throttled => "sts-throttled",
             Self::Unreachable => "sts-unreachable",
             Self::TimedOut => "sts-timed-out",
@@ -152,6 +166,38 @@ impl Failure {
             Self::Withdrawn => "rule-withdrawn",
             Self::Limited => "sts-limited",
             Self::Suspended => "sts-suspended",
+        }
+    }
+
+    /// Whether STS refuses on purpose: then what it gave earlier is not handed out any more either.
+    #[must_use]
+    pub const fn is_denial(self) -> bool {
+        matches!(self, Self::Denied | Self::TagsDenied | Self::SourceIdentityDenied)
+    }
+
+    /// What the operator can do about it, where the word does not say it all.
+    #[must_use]
+    pub const fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::TagsDenied => Some(
+                "the rule has tags: allow sts:TagSession beside sts:AssumeRole, for the proxy's role, in the role's trust policy, \
+                 and for the role in the policies of the proxy's role",
+            ),
+            Self::SourceIdentityDenied => Some(
+                "the rule has a source_identity: allow sts:SetSourceIdentity beside sts:AssumeRole, for the proxy's role, in the role's trust \
+                 policy, and for the role in the policies of the proxy's role",
+            ),
+            Self::Denied
+            | Self::Throttled
+            | Self::Unreachable
+            | Self::TimedOut
+            | Self::Rejected
+            | Self::Broken
+            | Self::WrongAnswer
+            | Self::Full
+            | Self::Withdrawn
+            | Self::Limited
+            | Self::Suspended => None,
         }
     }
 }

@@ -150,6 +150,8 @@ const fn is_trouble(end: Result<(), Failure>) -> bool {
         Err(failure) => match failure {
             Failure::Throttled | Failure::Unreachable | Failure::TimedOut | Failure::Broken => true,
             Failure::Denied
+            | Failure::TagsDenied
+            | Failure::SourceIdentityDenied
             | Failure::Rejected
             | Failure::WrongAnswer
             | Failure::Full
@@ -165,7 +167,11 @@ const fn is_trouble(end: Result<(), Failure>) -> bool {
 pub(super) fn pause(failure: Failure, chance: f64) -> Duration {
     let (least, spread) = match failure {
         // The answer will be the same until somebody changes a policy.
-        Failure::Denied | Failure::Rejected | Failure::WrongAnswer => (5000, 0),
+        Failure::Denied
+        | Failure::TagsDenied
+        | Failure::SourceIdentityDenied
+        | Failure::Rejected
+        | Failure::WrongAnswer => (5000, 0),
         // STS asks to come less often.
         Failure::Throttled => (4000, 4000),
         Failure::Unreachable

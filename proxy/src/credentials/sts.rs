@@ -83,13 +83,16 @@ impl AssumeRole for Sts {
             .set_external_id(key.external_id.as_ref().map(ToString::to_string))
             .set_policy(key.policy.as_ref().map(|policy| policy.as_str().to_owned()))
             .set_policy_arns((!arns.is_empty()).then_some(arns))
-            .set_tags((!tags.is_empty()).then_some(tags));
+            .set_tags((!tags.is_empty()).then_some(tags))
+            .set_transitive_tag_keys((!key.transitive.is_empty()).then(|| key.transitive.iter().cloned().collect()))
+            .set_source_identity(key.source_identity.clone());
         match call.send().await {
             Ok(output) => read_answer(output).ok_or(Failure::Broken),
             Err(error) => {
                 let failure = classify(&error);
                 let code = error.code().unwrap_or("-");
-                tracing::warn!(role = key.role.arn(), session = key.session_name, code, %failure, "AssumeRole failed");
+                let remedy = failure.remedy().unwrap_or("-");
+                tracing::warn!(role = key.role.arn(), session = key.session_name, code, %failure, remedy, "AssumeRole failed");
                 Err(failure)
             }
         }
@@ -102,6 +105,7 @@ fn read_answer(output: AssumeRoleOutput) -> Option<Assumed> {
     let expires = SystemTime::try_from(credentials.expiration).ok()?;
     Some(Assumed {
         assumed_role_arn: user.arn,
+        source_identity: output.source_identity,
         access_key_id: credentials.access_key_id,
         secret_access_key: Secret::new(credentials.secret_access_key),
         session_token: Secret::new(credentials.session_token),
@@ -114,7 +118,7 @@ fn classify(error: &SdkError<AssumeRoleError>) -> Failure {
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
             match service.err().code() {
-                Some("AccessDenied") => Failure::Denied,
+                Some("AccessDenied") => classify_denial(service.err().message().unwrap_or_default()),
                 Some("Throttling" | "ThrottlingException" | "RequestLimitExceeded") => Failure::Throttled,
                 Some(_) | None if status >= 500 => Failure::Broken,
                 Some(_) | None => Failure::Rejected,
@@ -125,5 +129,38 @@ fn classify(error: &SdkError<AssumeRoleError>) -> Failure {
         SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => Failure::Unreachable,
         SdkError::ResponseError(_) => Failure::Broken,
         _ => Failure::Broken,
+    }
+}
+
+/// STS names the action that it denies: "User: ARN is not authorized to perform: ACTION on resource: ARN". No ARN holds the words around it.
+fn classify_denial(message: &str) -> Failure {
+    let action = message
+        .split_once(" is not authorized to perform: ")
+        .map(|(_, rest)| rest);
+    match action.and_then(|rest| rest.split(' ').next()) {
+        Some("sts:TagSession") => Failure::TagsDenied,
+        Some("sts:SetSourceIdentity") => Failure::SourceIdentityDenied,
+        Some(_) | None => Failure::Denied,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::classify_denial;
+    use crate::credentials::Failure;
+
+    #[test]
+    fn a_denial_tells_which_permission_is_lacking() {
+        let denial = |action: &str| {
+            classify_denial(&format!(
+                "User: arn:aws:sts::123456789012:assumed-role/lab-host/i-0123456789abcdef0 is not authorized to perform: {action} on resource: \
+                 arn:aws:iam::123456789012:role/deploy"
+            ))
+        };
+        assert_eq!(denial("sts:AssumeRole"), Failure::Denied);
+        assert_eq!(denial("sts:TagSession"), Failure::TagsDenied);
+        assert_eq!(denial("sts:SetSourceIdentity"), Failure::SourceIdentityDenied);
+        assert_eq!(classify_denial(""), Failure::Denied);
+        assert_eq!(classify_denial("sts:TagSession"), Failure::Denied);
     }
 }

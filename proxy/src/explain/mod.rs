@@ -16,6 +16,9 @@ use crate::config::{Config, HostAccess, Shared};
 use crate::credentials::write_time;
 use crate::policy::{Decision, Policy, Reason, Trace, trace};
 
+/// When a container that is of no job gets nothing any more.
+const FOR_ITS_LIFE: &str = "it ends";
+
 /// What engine and kernel say of a container, beside the facts that policy decides by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
@@ -201,14 +204,17 @@ fn conclude(trace: &Trace, kernel_refuses: Option<(Unattested, String)>, now: Sy
     }
     match &trace.decision {
         Decision::Deny(reason) => denied(*reason),
-        Decision::Grant(grant) if now > grant.until => denied(Reason::TooOld),
+        Decision::Grant(grant) if grant.until.is_some_and(|until| now > until) => denied(Reason::TooOld),
         Decision::Grant(grant) => Outcome::Granted {
             rule: grant.rule.clone(),
             role: grant.role.to_string(),
-            session: grant.session_name.clone(),
+            session: grant.told.session_name.clone(),
             duration_seconds: grant.duration_seconds,
             narrowed_by: words::narrowing(&grant.session),
-            until: write_time(grant.until).unwrap_or_default(),
+            until: grant
+                .until
+                .map_or_else(|| Some(FOR_ITS_LIFE.to_owned()), write_time)
+                .unwrap_or_default(),
         },
     }
 }

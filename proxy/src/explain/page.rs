@@ -20,7 +20,7 @@ pub(super) fn write(explained: &Explained, f: &mut Formatter<'_>) -> fmt::Result
 
     writeln!(f, "\nwhat GitLab Runner's labels say, and who chooses it")?;
     if explained.job.is_empty() {
-        line(f, "nothing", "that can be believed; no rule is weighed")?;
+        line(f, "nothing", "that can be believed")?;
     }
     for fact in &explained.job {
         let mut text = format!("  {:<12}{}", fact.name, show(&fact.value));

@@ -176,10 +176,10 @@ fn a_container_that_the_runner_did_not_make_is_explained_too() {
       started     2027-01-15T07:59:00.5Z
 
     what GitLab Runner's labels say, and who chooses it
-      nothing     that can be believed; no rule is weighed
+      nothing     that can be believed
 
     rules, in the file's order
-      none        is weighed
+      deploy      no: its runner is Ab3dEf9_x of gitlab.example.com
 
     role
       selected    IAM_ROLE is not set, or not to be believed; the author could set it
@@ -189,9 +189,28 @@ fn a_container_that_the_runner_did_not_make_is_explained_too() {
       network     a network namespace that is not the host's
 
     refused
-      reason      label-missing
-      meaning     the container lacks the label managed, which GitLab Runner always sets
+      reason      no-rule-for-container
+      meaning     the container carries no label of GitLab Runner's, and no rule names one of its own
+                  labels
     "###);
+}
+
+#[test]
+fn a_container_of_the_operator_is_explained_by_its_label() {
+    let agent = "[[rule]]\nname = \"agent\"\ncontainer = { label = \"role=agent\" }\nrole = \"agent\"\n";
+    let mut facts = facts();
+    facts.labels = [("role".to_owned(), "agent".to_owned())].into();
+    let page = explained(&format!("{RULE}{agent}"), &facts, &standing()).to_string();
+    assert!(
+        page.contains("\n  agent       matches\n") && page.contains("\n  until       it ends\n"),
+        "{page}"
+    );
+    facts.labels = [("role".to_owned(), "other".to_owned())].into();
+    let page = explained(agent, &facts, &standing()).to_string();
+    assert!(
+        page.contains("no: its container is one that the operator labels role=agent"),
+        "{page}"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::Fact;
 use crate::caller::{Facts, Unattested};
-use crate::config::{Rule, Session};
+use crate::config::{Rule, Session, Subject};
 use crate::credentials::write_time;
 use crate::policy::{Reason, Trace};
 
@@ -49,11 +49,19 @@ pub(super) fn facts(trace: &Trace, facts: &Facts) -> Vec<Fact> {
 /// What a rule wants otherwise: the name of its field, and what stands there. None for reasons that no single rule has.
 pub(super) fn wanted(failed: Reason, rule: &Rule) -> Option<(&'static str, String)> {
     Some(match failed {
-        Reason::NoRuleForRunner => ("runner", format!("{} of {}", rule.runner, rule.gitlab)),
-        Reason::NoRuleForProject => ("project", list(&rule.projects)),
-        Reason::NoRuleForKind => ("kind", list(&rule.kinds)),
-        Reason::NoRuleForRef => ("ref", list(&rule.refs)),
-        Reason::NoRuleForImage => ("image", list(&rule.images)),
+        Reason::NoRuleForRunner | Reason::NoRuleForContainer | Reason::MarkerFromImage => match &rule.subject {
+            Subject::Jobs(jobs) => ("runner", format!("{} of {}", jobs.runner, jobs.gitlab)),
+            Subject::Marked(marker) => ("container", format!("one that the operator labels {marker}")),
+        },
+        Reason::NoRuleForSystemId => ("system_id", list(&rule.subject.jobs()?.system_ids)),
+        Reason::NoRuleForProject => ("project", list(&rule.subject.jobs()?.projects)),
+        Reason::NoRuleForKind => ("kind", list(&rule.subject.jobs()?.kinds)),
+        Reason::NoRuleForRef | Reason::NoRuleForMergeRequest => {
+            let refs = &rule.subject.jobs()?.refs;
+            let any = "a branch or a tag".to_owned();
+            ("ref", if refs.is_empty() { any } else { list(refs) })
+        }
+        Reason::NoRuleForImage | Reason::NoRuleForContainerImage => ("image", list(&rule.images)),
         Reason::LabelMissing(_)
         | Reason::LabelMalformed(_)
         | Reason::LabelFromImage(_)

@@ -112,7 +112,7 @@ impl Observe for Health {
         let mut told = self.told();
         match result {
             // Also a denial is an answer, to a request that was signed well.
-            Ok(()) | Err(Failure::Denied) => {
+            Ok(()) | Err(Failure::Denied | Failure::TagsDenied | Failure::SourceIdentityDenied) => {
                 told.failures = 0;
                 told.last_failure = None;
             }

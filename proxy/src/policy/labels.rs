@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Reason;
-use crate::config::{Host, Kind, Ref, Runner, parse_number};
-
-const PREFIX: &str = "com.gitlab.gitlab-runner.";
+use crate::config::{Host, Kind, RUNNER_PREFIX, Ref, Runner, SystemId, parse_number};
 
 /// What the runner says of the job that a container belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +14,8 @@ pub struct Job {
     pub kind: Kind,
     /// The runner that made it.
     pub runner: Runner,
+    /// The machine that the runner runs on.
+    pub system_id: SystemId,
     /// The GitLab server.
     pub gitlab: Host,
     /// The project that the pipeline runs in.
@@ -28,6 +28,12 @@ pub struct Job {
     pub r#ref: Ref,
     /// How long the job may take.
     pub timeout: Duration,
+}
+
+/// Whether the container carries any label of the runner's, whoever set it. Then it is a job's container or nobody's.
+#[must_use]
+pub(super) fn has_any(labels: &BTreeMap<String, String>) -> bool {
+    labels.keys().any(|key| key.starts_with(RUNNER_PREFIX))
 }
 
 /// Reads the runner's labels.
@@ -43,7 +49,7 @@ pub fn read(labels: &BTreeMap<String, String>, image_labels: &BTreeMap<String, S
     let kind = labels.read("type", Kind::parse)?;
     let runner = labels.read("runner.id", |text| Runner::parse(text).ok())?;
     labels.read("runner.local_id", is_slot)?;
-    labels.read("runner.system_id", is_system_id)?;
+    let system_id = labels.read("runner.system_id", |text| SystemId::parse(text).ok())?;
     let project = labels.read("project.id", |text| parse_number(text).ok())?;
     labels.read("project.runner_id", is_slot)?;
     let job = labels.read("job.id", |text| parse_number(text).ok())?;
@@ -59,6 +65,7 @@ pub fn read(labels: &BTreeMap<String, String>, image_labels: &BTreeMap<String, S
     Ok(Job {
         kind,
         runner,
+        system_id,
         gitlab,
         project,
         job,
@@ -75,7 +82,7 @@ struct Labels<'l> {
 
 impl Labels<'_> {
     fn read<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Reason> {
-        let key = format!("{PREFIX}{name}");
+        let key = format!("{RUNNER_PREFIX}{name}");
         let text = self.of_container.get(&key).ok_or(Reason::LabelMissing(name))?;
         // The engine fills labels that the create request lacks from the image. With an equal value there, nothing says that the
         // runner set it, or that the runner made this container at all (IMG-02).
@@ -89,15 +96,6 @@ impl Labels<'_> {
 /// A concurrency slot: a decimal number, from 0.
 fn is_slot(text: &str) -> Option<()> {
     ((1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())).then_some(())
-}
-
-/// `s_…` or `r_…`.
-fn is_system_id(text: &str) -> Option<()> {
-    let good = (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    good.then_some(())
 }
 
 /// A SHA-1 or SHA-256 object name.

@@ -1,9 +1,11 @@
 //! What a container gets: a pure function of the operator's rules and of what the engine says. Knows no socket, no clock, no file.
 
 mod labels;
+mod matching;
 mod reason;
 mod revocation;
 mod selector;
+mod session;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -20,10 +22,8 @@ use crate::instance::Leaf;
 pub use labels::{Job, read as read_labels};
 pub use reason::Reason;
 pub use revocation::{Revocations, Target, TooMany};
+pub use session::Told;
 pub use trace::{Trace, Weighed, trace};
-
-// STS takes 2 to 64 characters of [\w+=,.@-].
-const SESSION_NAME_MAX: usize = 64;
 
 /// The operator's rules, ready to decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,21 +148,24 @@ pub struct Grant {
     pub paths: BTreeSet<Leaf>,
     /// `DurationSeconds`
     pub duration_seconds: u32,
-    /// Names project, job and runner, so that CloudTrail can be joined.
-    pub session_name: String,
+    /// What STS is told of who the session is for, so that CloudTrail can be joined.
+    pub told: Told,
+    /// IMDSv2 only.
+    pub require_token: bool,
     /// The rule's name.
     pub rule: String,
     /// Which edition of it.
     pub edition: Edition,
-    /// When the job must be over, at the latest: a crashed runner leaves containers behind, with their role (rule A11).
-    pub until: SystemTime,
+    /// When the job must be over, at the latest: a crashed runner leaves containers behind, with their role (rule A11). Absent for what is
+    /// of no job: whoever started it says when it ends.
+    pub until: Option<SystemTime>,
 }
 
 /// What policy says of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It gets this and nothing else.
-    Grant(Grant),
+    Grant(Box<Grant>),
     /// It gets nothing.
     Deny(Reason),
 }
@@ -171,15 +174,23 @@ pub enum Decision {
 #[must_use]
 pub fn decide(policy: &Policy, facts: &Facts) -> Decision {
     match grant(policy, facts) {
-        Ok(grant) => Decision::Grant(grant),
+        Ok(grant) => Decision::Grant(Box::new(grant)),
         Err(reason) => Decision::Deny(reason),
     }
 }
 
 fn grant(policy: &Policy, facts: &Facts) -> Result<Grant, Reason> {
-    let job = labels::read(&facts.labels, &facts.image_labels)?;
-    let until = end(&facts.run.started_at, job.timeout, policy.grace)?;
-    let Enacted { edition, rule } = match_rule(&policy.rules, &job, facts)?;
+    let (enacted, told, until) = if labels::has_any(&facts.labels) {
+        let job = labels::read(&facts.labels, &facts.image_labels)?;
+        let until = end(&facts.run.started_at, job.timeout, policy.grace)?;
+        let enacted = matching::find_for_job(&policy.rules, &job, facts)?;
+        let told = Told::of_job(&enacted.rule.identity, &job, facts);
+        (enacted, told, Some(until))
+    } else {
+        let enacted = matching::find_for_container(&policy.rules, facts)?;
+        (enacted, Told::of_container(&enacted.rule.identity, facts), None)
+    };
+    let Enacted { edition, rule } = enacted;
     let role = match selector::find(&facts.env, &facts.image_env)? {
         None => rule.role.clone().ok_or(Reason::NoRoleSelected)?,
         Some(text) => {
@@ -196,7 +207,8 @@ fn grant(policy: &Policy, facts: &Facts) -> Result<Grant, Reason> {
         session: rule.session.clone(),
         paths: rule.paths.as_ref().unwrap_or(&policy.paths).clone(),
         duration_seconds: rule.session.duration_seconds.unwrap_or(policy.session_seconds),
-        session_name: name_session(&job),
+        told,
+        require_token: rule.require_token,
         rule: rule.name.clone(),
         edition: *edition,
         until,
@@ -209,48 +221,4 @@ fn end(started_at: &str, timeout: Duration, grace: Duration) -> Result<SystemTim
     let started = SystemTime::from(started);
     let lifetime = timeout.checked_add(grace).ok_or(Reason::StartUnknown)?;
     started.checked_add(lifetime).ok_or(Reason::StartUnknown)
-}
-
-/// Finds the one rule that matches, or the first criterion that left none.
-fn match_rule<'r>(rules: &'r [Enacted], job: &Job, facts: &Facts) -> Result<&'r Enacted, Reason> {
-    let mut matching: Vec<&Enacted> = rules.iter().collect();
-    let mut narrow = |reason: Reason, matches: &dyn Fn(&Rule) -> bool| {
-        matching.retain(|enacted| matches(&enacted.rule));
-        if matching.is_empty() { Err(reason) } else { Ok(()) }
-    };
-    narrow(Reason::NoRuleForRunner, &|rule| {
-        rule.runner == job.runner && rule.gitlab == job.gitlab
-    })?;
-    narrow(Reason::NoRuleForProject, &|rule| rule.projects.contains(&job.project))?;
-    narrow(Reason::NoRuleForKind, &|rule| rule.kinds.contains(&job.kind))?;
-    narrow(Reason::NoRuleForRef, &|rule| {
-        rule.refs.is_empty() || rule.refs.contains(&job.r#ref)
-    })?;
-    narrow(Reason::NoRuleForImage, &|rule| {
-        rule.images.is_empty() || has_image(rule, facts)
-    })?;
-    let (first, others) = matching.split_first().ok_or(Reason::NoRuleForRunner)?;
-    if others.iter().all(|other| other.rule.has_outcome_of(&first.rule)) {
-        Ok(first)
-    } else {
-        Err(Reason::SeveralRules)
-    }
-}
-
-/// Whether the image that runs is one of the rule's, by id or by digest: never by name, which anybody can give (P20).
-fn has_image(rule: &Rule, facts: &Facts) -> bool {
-    let digests = facts
-        .repo_digests
-        .iter()
-        .filter_map(|digest| digest.rsplit_once('@'))
-        .map(|(_, digest)| digest);
-    let mut identities = digests.chain([facts.image_id.as_str()]);
-    identities.any(|identity| rule.images.iter().any(|image| image.as_str() == identity))
-}
-
-/// `PROJECT-JOB-RUNNER`. All three are verified and bounded (20 characters each at most), so that nothing is cut and no two jobs collide.
-fn name_session(job: &Job) -> String {
-    let mut name = format!("{}-{}-{}", job.project, job.job, job.runner);
-    name.truncate(SESSION_NAME_MAX);
-    name
 }

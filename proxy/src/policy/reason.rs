@@ -19,14 +19,24 @@ pub enum Reason {
     JobUrlOfAnotherJob,
     /// No rule names this runner on this GitLab server.
     NoRuleForRunner,
+    /// Rules name the runner, but not on this machine.
+    NoRuleForSystemId,
     /// Rules name the runner, but not with this project.
     NoRuleForProject,
     /// Rules name the project, but not this kind of container.
     NoRuleForKind,
     /// Rules name the kind, but not with this ref.
     NoRuleForRef,
+    /// Rules name the kind, but the job is of neither branch nor tag (of a merge request, for instance), and none spells that out.
+    NoRuleForMergeRequest,
     /// Rules name the ref, but not with this image.
     NoRuleForImage,
+    /// The container carries no label of the runner's, and none that a rule names.
+    NoRuleForContainer,
+    /// The label that a rule names may be the image's, so that nothing says that the operator set it.
+    MarkerFromImage,
+    /// Rules name the container's label, but not with this image.
+    NoRuleForContainerImage,
     /// More than one rule matches, with different outcomes.
     SeveralRules,
     /// The rule has no role of its own and the container selects none.
@@ -59,10 +69,15 @@ impl Reason {
             Self::TooOld => "too-old",
             Self::JobUrlOfAnotherJob => "job-url-of-another-job",
             Self::NoRuleForRunner => "no-rule-for-runner",
+            Self::NoRuleForSystemId => "no-rule-for-system-id",
             Self::NoRuleForProject => "no-rule-for-project",
             Self::NoRuleForKind => "no-rule-for-kind",
             Self::NoRuleForRef => "no-rule-for-ref",
+            Self::NoRuleForMergeRequest => "no-rule-for-merge-request",
             Self::NoRuleForImage => "no-rule-for-image",
+            Self::NoRuleForContainer => "no-rule-for-container",
+            Self::MarkerFromImage => "marker-from-image",
+            Self::NoRuleForContainerImage => "no-rule-for-container-image",
             Self::SeveralRules => "several-rules",
             Self::NoRoleSelected => "no-role-selected",
             Self::SelectorConflicting => "selector-conflicting",
@@ -100,10 +115,22 @@ impl fmt::Display for Reason {
             }
             Self::JobUrlOfAnotherJob => f.write_str("the labels job.url and job.id name different jobs"),
             Self::NoRuleForRunner => f.write_str("no rule names this runner on this GitLab server"),
+            Self::NoRuleForSystemId => f.write_str("no rule of this runner names the machine it runs on (system_id)"),
             Self::NoRuleForProject => f.write_str("no rule of this runner names the project"),
             Self::NoRuleForKind => f.write_str("no rule of this runner and project names this kind of container"),
             Self::NoRuleForRef => f.write_str("no rule of this runner, project and kind names the ref"),
+            Self::NoRuleForMergeRequest => f.write_str(
+                "the job is of a merge request, or of another ref that is neither branch nor tag, and no rule of this runner, project and \
+                 kind has a ref that begins so",
+            ),
             Self::NoRuleForImage => f.write_str("no rule of this runner, project, kind and ref names the image"),
+            Self::NoRuleForContainer => {
+                f.write_str("the container carries no label of GitLab Runner's, and no rule names one of its own labels")
+            }
+            Self::MarkerFromImage => f.write_str(
+                "the image has the label that a rule names with the same value, so that nothing says that the operator set it",
+            ),
+            Self::NoRuleForContainerImage => f.write_str("no rule that names the container's label names its image"),
             Self::SeveralRules => f.write_str("several rules match, and they give different roles or sessions"),
             Self::NoRoleSelected => {
                 f.write_str("the rule has no role of its own, and the container selects none with IAM_ROLE")

@@ -2,13 +2,14 @@
 
 use std::time::SystemTime;
 
-use super::{Decision, Job, Policy, Reason, decide, end, labels, match_rule, selector};
+use super::matching::{find_for_container, find_for_job};
+use super::{Decision, Job, Policy, Reason, decide, end, labels, selector};
 use crate::caller::Facts;
 
 /// What policy says of a container, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
-    /// The runner's labels, or what is wrong with them. No rule is weighed then.
+    /// The runner's labels, or what is wrong with them. No rule is weighed then, unless there are none of them at all.
     pub job: Result<Job, Reason>,
     /// When the job must be over.
     pub until: Option<SystemTime>,
@@ -38,16 +39,28 @@ pub fn trace(policy: &Policy, facts: &Facts) -> Trace {
         .ok()
         .and_then(|job| end(&facts.run.started_at, job.timeout, policy.grace).ok());
     // Each rule as if it were the only one: what refuses the container then is what the rule wants otherwise.
-    let weigh = |job: &Job| {
-        let weighed = policy.rules.iter().map(|enacted| Weighed {
-            rule: enacted.rule.name.clone(),
-            failed: match_rule(std::slice::from_ref(enacted), job, facts).err(),
+    let weigh = |job: Option<&Job>| {
+        let weighed = policy.rules.iter().map(|enacted| {
+            let alone = std::slice::from_ref(enacted);
+            let found = match job {
+                Some(job) => find_for_job(alone, job, facts),
+                None => find_for_container(alone, facts),
+            };
+            Weighed {
+                rule: enacted.rule.name.clone(),
+                failed: found.err(),
+            }
         });
         weighed.collect()
     };
+    let rules = match &job {
+        Ok(job) => weigh(Some(job)),
+        Err(_) if labels::has_any(&facts.labels) => Vec::new(),
+        Err(_) => weigh(None),
+    };
     Trace {
         until,
-        rules: job.as_ref().map(weigh).unwrap_or_default(),
+        rules,
         job,
         selected: selector::find(&facts.env, &facts.image_env).map(|selected| selected.map(str::to_owned)),
         decision: decide(policy, facts),
@@ -111,7 +124,7 @@ mod tests {
             let matching: Vec<_> = trace.rules.iter().filter(|weighed| weighed.failed.is_none()).collect();
             match &trace.decision {
                 Decision::Grant(grant) => {
-                    prop_assert!(trace.job.is_ok() && trace.until == Some(grant.until));
+                    prop_assert!(trace.job.is_ok() && trace.until == grant.until);
                     prop_assert!(matching.iter().any(|weighed| weighed.rule == grant.rule));
                     prop_assert!(trace.selected.is_ok());
                 }

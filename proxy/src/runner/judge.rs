@@ -217,13 +217,17 @@ pub(super) fn unwise(file: &str, document: &Document, config: &Config, examined:
 
 /// Rules that are for none of these runners.
 pub(super) fn rules(file: &str, document: &Document, config: &Config, examined: &mut Examined) {
-    for rule in &config.rules {
-        let (name, short) = (&rule.name, rule.runner.to_string());
+    let jobs = config
+        .rules
+        .iter()
+        .filter_map(|rule| Some((&rule.name, rule.subject.jobs()?)));
+    for (name, jobs) in jobs {
+        let short = jobs.runner.to_string();
         let words = match document.runners.iter().find(|runner| runner.short == short) {
             None => format!("rule {name:?} is for runner {short}, which is not in {file}"),
-            Some(runner) if runner.host != rule.gitlab.as_str() => format!(
+            Some(runner) if runner.host != jobs.gitlab.as_str() => format!(
                 "rule {name:?} is for runner {short} of {}, and {file}:{} registers it with {}",
-                rule.gitlab, runner.line, runner.host
+                jobs.gitlab, runner.line, runner.host
             ),
             Some(runner) if !runner.is_docker() => format!(
                 "rule {name:?} is for runner {short}, whose executor {:?} makes no containers ({file}:{})",

@@ -21,8 +21,6 @@ const ANY_METHODS: &str = "GET, HEAD, PUT";
 pub struct Terms {
     /// Mints and verifies session tokens.
     pub tokens: Tokens,
-    /// IMDSv2 only.
-    pub require_token: bool,
     /// What `placement/region` answers.
     pub region: String,
     /// Whether the endpoint for containers is answered.
@@ -71,7 +69,7 @@ pub fn judge(
 /// What a container is granted at this time.
 pub(super) fn granted(decision: &Decision, now: SystemTime) -> Result<&Grant, Refusal> {
     match decision {
-        Decision::Grant(grant) if now > grant.until => Err(Refusal::Denied(Reason::TooOld)),
+        Decision::Grant(grant) if grant.until.is_some_and(|until| now > until) => Err(Refusal::Denied(Reason::TooOld)),
         Decision::Grant(grant) => Ok(grant),
         Decision::Deny(reason) => Err(Refusal::Denied(*reason)),
     }
@@ -125,7 +123,7 @@ fn weigh(
             Some(verified.map_err(Refusal::Token)?)
         }
         Once::Ambiguous => return Err(Refusal::Token(TokenFault::Ambiguous)),
-        Once::Absent if terms.require_token => return Err(Refusal::Token(TokenFault::Missing)),
+        Once::Absent if grant.require_token => return Err(Refusal::Token(TokenFault::Missing)),
         Once::Absent => None,
     };
     let text = |text: &str, modified| {

@@ -203,7 +203,8 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
         let (_, Decision::Grant(grant)) = self.policy.decide(facts) else {
             return false;
         };
-        let asks = self.clock.now() <= grant.until && self.credentials.prefetch(&Arc::new(Key::new(&grant)));
+        let asks = grant.until.is_none_or(|until| self.clock.now() <= until)
+            && self.credentials.prefetch(&Arc::new(Key::new(&grant)));
         if asks {
             self.record_prefetch(facts, &grant);
         }

@@ -25,7 +25,7 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
         self.audit.record(&caller.facts.run.container_id, || {
             let job = caller.job.as_ref();
             let grant = match &caller.decision {
-                Decision::Grant(grant) => Some(grant),
+                Decision::Grant(grant) => Some(&**grant),
                 Decision::Deny(_) => None,
             };
             Record {
@@ -40,7 +40,7 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
                 job: job.map(|job| job.job),
                 rule: grant.map(|grant| grant.rule.as_str()),
                 role: grant.map(|grant| grant.role.arn()),
-                session: grant.map(|grant| grant.session_name.as_str()),
+                session: grant.map(|grant| grant.told.session_name.as_str()),
                 route: class,
                 status: status.code(),
                 reason,
@@ -66,7 +66,7 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
                 job: job.map(|job| job.job),
                 rule: Some(&grant.rule),
                 role: Some(grant.role.arn()),
-                session: Some(&grant.session_name),
+                session: Some(&grant.told.session_name),
                 route: Some(PREFETCH),
                 status: Status::Ok.code(),
                 reason: GRANTED,

@@ -94,10 +94,15 @@ struct Client {
 }
 
 fn world() -> World {
-    world_of(RULE, true)
+    world_of(RULE)
 }
 
-fn world_of(rules: &str, require_token: bool) -> World {
+/// A rule whose containers need no token.
+fn without_token() -> String {
+    format!("{RULE}require_token = false\n")
+}
+
+fn world_of(rules: &str) -> World {
     let config = config(rules);
     let clock = PausedClock::start();
     let attestor = Arc::new(FakeAttestor::default());
@@ -112,7 +117,6 @@ fn world_of(rules: &str, require_token: bool) -> World {
         policy: InForce::new(Policy::new(&config)),
         terms: Terms {
             tokens: Tokens::new([7; 32]),
-            require_token,
             region: config.aws.region.to_string(),
             container_endpoint: true,
             started: clock.now(),
@@ -282,7 +286,7 @@ async fn requests_sent_together_are_judged_one_by_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_request_is_answered_without_a_body() {
-    let world = world_of(RULE, false);
+    let world = world_of(&without_token());
     let answer = world
         .ask(&format!(
             "HEAD {LIST} HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: close\r\n\r\n"
@@ -298,7 +302,7 @@ async fn a_head_request_is_answered_without_a_body() {
 async fn without_a_token_there_is_nothing_unless_the_operator_says_so() {
     let plain = format!("GET {LIST} HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: close\r\n\r\n");
     assert_eq!(status(&world().ask(&plain).await), 401);
-    let lax = world_of(RULE, false);
+    let lax = world_of(&without_token());
     let answer = lax.ask(&plain).await;
     assert_eq!(status(&answer), 200);
     assert!(!answer.contains("Ttl-Seconds"));

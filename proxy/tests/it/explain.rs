@@ -20,7 +20,7 @@ pub(crate) async fn says_what_the_proxy_does() -> Outcome {
             "selector-not-allowed",
         ),
         ("another", "default", labels(21), vec![], "no-rule-for-project"),
-        ("plain", "default", HashMap::new(), vec![], "label-missing"),
+        ("plain", "default", HashMap::new(), vec![], "no-rule-for-container"),
         ("on-host", "host", labels(20), vec![], "unknown-address"),
     ] {
         let id = world.start_waiting(name, network, labels, &env).await?;

@@ -9,10 +9,12 @@ mod health;
 mod host;
 mod instance;
 mod job;
+mod marked;
 mod prefetch;
 mod relay;
 mod reload;
 mod revoke;
+mod sessions;
 mod transport;
 mod whole;
 mod world;
@@ -104,6 +106,18 @@ fn main() -> ExitCode {
         trial(
             "what_an_operator_revokes_is_gone_at_once_until_it_is_lifted",
             revoke::takes_away_and_gives_back,
+        ),
+        trial(
+            "sts_is_told_who_a_session_is_for_and_what_it_refuses_is_explained",
+            sessions::tell_sts,
+        ),
+        trial(
+            "a_role_of_another_account_is_given_where_the_operator_lists_it",
+            sessions::reach_other_accounts,
+        ),
+        trial(
+            "a_label_of_the_operator_counts_and_one_of_an_image_does_not",
+            marked::count_labels_of_the_operator,
         ),
     ];
     if !lacks.is_empty() {

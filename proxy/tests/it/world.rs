@@ -60,15 +60,25 @@ impl World {
 
     /// The same, with more in the proxy's configuration.
     pub(crate) async fn start_with(name: &str, more: &str) -> Result<Self, Failed> {
+        Self::start_in(name, "", more, "").await
+    }
+
+    /// The same, with more settings of `[aws]` too, and more roles in the world.
+    pub(crate) async fn start_in(name: &str, aws: &str, more: &str, roles: &str) -> Result<Self, Failed> {
         let lab = Lab::open(LabOptions::new(RunId::fresh()?)).await?;
         let upstream: [IpAddr; 2] = ["169.254.169.254".parse()?, "fd00:ec2::254".parse()?];
         let instance = lab.instance(&InstanceSpec::new(name, upstream)).await?;
         let state = instance.state_dir().to_owned();
         let place = |file: &str| state.join(file).display().to_string();
-        fs::write(place("world.toml"), ROLES)?;
+        fs::write(place("world.toml"), format!("{ROLES}{roles}"))?;
         fs::write(
             place("metadata-proxy.toml"),
-            configuration(&instance.docker_host(), &place("metrics.sock"), &place("control.sock")) + more,
+            configuration(
+                &instance.docker_host(),
+                &place("metrics.sock"),
+                &place("control.sock"),
+                aws,
+            ) + more,
         )?;
         let own = std::env::current_exe()?;
         let sts_control = format!("unix:{}", place("sts.sock"));
@@ -85,7 +95,7 @@ impl World {
         let imds = instance.spawn(Place::Upstream, &imds)?;
         imds.wait_for_line("listening on", SOON).await?;
         let docker = instance.docker();
-        import(&docker).await?;
+        import(&docker, "job", &[]).await?;
         let proxy = Program::new(PROXY);
         let proxy = proxy.args(["run", "--config", &place("metadata-proxy.toml")]);
         // Where its own credentials come from is not for the environment to say.
@@ -118,7 +128,18 @@ impl World {
         labels: HashMap<String, String>,
         env: &[&str],
     ) -> Result<Vec<Step>, Failed> {
-        let id = self.start_job("job", network, labels, env).await?;
+        self.run_image_in("job:it", network, labels, env).await
+    }
+
+    /// The same, of another image.
+    pub(crate) async fn run_image_in(
+        &self,
+        image: &str,
+        network: &str,
+        labels: HashMap<String, String>,
+        env: &[&str],
+    ) -> Result<Vec<Step>, Failed> {
+        let id = self.start_image(image, "job", network, labels, env).await?;
         let mut ended = self.docker.wait_container(&id, None::<WaitContainerOptions>);
         while let Some(end) = tokio::time::timeout(SOON, ended.next()).await? {
             end?;
@@ -140,10 +161,21 @@ impl World {
         labels: HashMap<String, String>,
         env: &[&str],
     ) -> Result<String, Failed> {
+        self.start_image("job:it", what, network, labels, env).await
+    }
+
+    async fn start_image(
+        &self,
+        image: &str,
+        what: &str,
+        network: &str,
+        labels: HashMap<String, String>,
+        env: &[&str],
+    ) -> Result<String, Failed> {
         let mut env: Vec<String> = env.iter().map(ToString::to_string).collect();
         env.push(format!("LD_LIBRARY_PATH={}", image::LIBRARIES));
         let body = ContainerCreateBody {
-            image: Some("job:it".to_owned()),
+            image: Some(image.to_owned()),
             cmd: Some(vec![image::PROGRAM.to_owned(), what.to_owned()]),
             env: Some(env),
             labels: Some(labels),
@@ -281,7 +313,7 @@ fn steps(text: &str) -> Result<Vec<Step>, Failed> {
         .collect()
 }
 
-fn configuration(engine: &str, metrics: &str, control: &str) -> String {
+fn configuration(engine: &str, metrics: &str, control: &str, aws: &str) -> String {
     format!(
         r#"
 [listen]
@@ -294,6 +326,7 @@ socket = "{engine}"
 account = "123456789012"
 region = "eu-central-1"
 sts_endpoint = "http://{STS}"
+{aws}
 [runner]
 config = "off"
 [[rule]]
@@ -306,12 +339,14 @@ role = "deploy"
     )
 }
 
-async fn import(docker: &Docker) -> Result<(), Failed> {
+/// Makes the job's image, with these lines of a Dockerfile.
+pub(crate) async fn import(docker: &Docker, name: &str, lines: &[&str]) -> Result<(), Failed> {
     let body = bollard::body_try_stream(image::stream_image()?);
     let options = CreateImageOptionsBuilder::default()
         .from_src("-")
-        .repo("job")
+        .repo(name)
         .tag("it")
+        .changes(lines.iter().map(ToString::to_string).collect())
         .build();
     let mut steps = docker.create_image(Some(options), Some(body), None);
     while let Some(step) = steps.next().await {

@@ -100,6 +100,8 @@ fn key() -> Key {
         policy: None,
         policy_arns: BTreeSet::new(),
         tags: Vec::new(),
+        transitive: BTreeSet::new(),
+        source_identity: None,
         duration_seconds: 3600,
         edition: Edition::FIRST,
     }

@@ -1,5 +1,6 @@
 //! Rates and breakers, step by step and under arbitrary histories.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -16,6 +17,7 @@ fn role(name: &str) -> Role {
     let home = Home {
         partition: Partition::default(),
         account: Account::parse("123456789012").unwrap(),
+        others: BTreeSet::new(),
     };
     Role::parse(name, &home).unwrap()
 }

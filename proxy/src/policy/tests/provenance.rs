@@ -40,7 +40,7 @@ fn until(started_at: &str, timeout: &str) -> Result<Duration, Reason> {
     facts.run.started_at = started_at.into();
     label(&mut facts, "job.timeout", timeout);
     match decide(&Policy::new(&config(RULE)), &facts) {
-        Decision::Grant(grant) => Ok(grant.until.duration_since(SystemTime::UNIX_EPOCH).unwrap()),
+        Decision::Grant(grant) => Ok(grant.until.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap()),
         Decision::Deny(reason) => Err(reason),
     }
 }
@@ -68,7 +68,7 @@ fn the_operator_may_shorten_the_grace() {
     let Decision::Grant(usual) = decide(&Policy::new(&config(RULE)), &facts()) else {
         panic!("refused")
     };
-    assert_eq!(usual.until, grant.until + Duration::from_mins(10));
+    assert_eq!(usual.until.unwrap(), grant.until.unwrap() + Duration::from_mins(10));
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! Requests that two parsers could read differently: each is refused and its connection closed, so that nothing behind it is read.
 
-use super::{LIST, PUT, get, status, world, world_of};
-use crate::fixture::{RULE, facts};
+use super::{LIST, PUT, get, status, without_token, world, world_of};
+use crate::fixture::facts;
 use crate::policy::Edition;
 
 const HOST: &str = "Host: 169.254.169.254\r\n";
 
 #[tokio::test(start_paused = true)]
 async fn an_ambiguous_request_is_refused_and_the_connection_closed() {
-    let world = world_of(RULE, false);
+    let world = world_of(&without_token());
     let list = format!("GET {LIST} HTTP/1.1\r\n");
     let cases = [
         (
@@ -109,7 +109,7 @@ async fn an_ambiguous_request_is_refused_and_the_connection_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn another_method_is_not_allowed_whatever_body_it_announces() {
-    let world = world_of(RULE, false);
+    let world = world_of(&without_token());
     for method in ["POST", "DELETE", "OPTIONS", "TRACE", "PATCH", "get", "MKCOL"] {
         let request = format!("{method} {LIST} HTTP/1.1\r\n{HOST}Connection: close\r\nContent-Length: 3\r\n\r\nabc");
         assert_eq!(status(&world.ask(&request).await), 405, "{method}");

@@ -31,7 +31,7 @@ fn statuses(answers: &[(u16, String)]) -> Vec<u16> {
 #[tokio::test(start_paused = true)]
 async fn a_container_reads_what_its_rule_names_and_nothing_else() {
     let zone = format!("{RULE}paths = [\"availability-zone\"]\n");
-    let world = world_of(&zone, true);
+    let world = world_of(&zone);
     let region = "/latest/meta-data/placement/region";
     let answers = read(&world, &[ZONE, ZONE, TYPE, region]).await;
     assert_eq!(statuses(&answers), [200, 200, 404, 404]);
@@ -58,7 +58,7 @@ async fn by_default_only_the_region_is_told_and_nobody_is_asked_for_it() {
 async fn whoever_has_no_right_to_it_makes_nobody_ask() {
     let all = format!("{RULE}paths = [\"availability-zone\", \"instance-type\"]\n");
     // Without a token.
-    let world = world_of(&all, true);
+    let world = world_of(&all);
     assert!(world.ask(&get(ZONE, "x")).await.starts_with("HTTP/1.1 401"));
     // Of another project.
     let mut stranger = facts();
@@ -81,7 +81,7 @@ async fn whoever_has_no_right_to_it_makes_nobody_ask() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_fails_is_unavailable() {
-    let world = world_of(&format!("{RULE}paths = [\"instance-id\"]\n"), true);
+    let world = world_of(&format!("{RULE}paths = [\"instance-id\"]\n"));
     *world.instance.answer.lock().unwrap() = Err(Unreadable::Failed);
     let answers = read(&world, &["/latest/meta-data/instance-id"]).await;
     assert_eq!(answers, [(503, String::new())]);

@@ -25,7 +25,7 @@ async fn token(world: &World) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_removed_rule_is_refused_on_a_connection_that_was_served_before() {
-    let world = world_of(&format!("{RULE}{OTHER}"), true);
+    let world = world_of(&format!("{RULE}{OTHER}"));
     let mut client = world.connect();
     client.send(PUT).await;
     let (_, token) = client.answer().await;
