@@ -46,6 +46,9 @@ pub struct Record<'r> {
     /// The session's name at STS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<&'r str>,
+    /// The access key that the container was given, to be joined with CloudTrail's `userIdentity.accessKeyId`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key: Option<&'r str>,
     /// What was asked: a class, not the path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<&'static str>,
@@ -130,13 +133,14 @@ mod tests {
             rule: Some("deploy"),
             role: Some("arn:aws:iam::123456789012:role/deploy"),
             session: Some("20-302-Ab3dEf9_x"),
+            access_key: Some("ASIAIOSFODNN7EXAMPLE"),
             route: Some("credentials"),
             status: 200,
             reason: "granted",
             detail: None,
             suppressed: 0,
         };
-        insta::assert_snapshot!(grant.line(), @r###"{"time":"2026-11-21T10:00:00Z","client":"172.17.0.2:40000","container":"0123456789ab","kind":"build","gitlab":"gitlab.example.com","runner":"Ab3dEf9_x","project":20,"pipeline":574,"job":302,"rule":"deploy","role":"arn:aws:iam::123456789012:role/deploy","session":"20-302-Ab3dEf9_x","route":"credentials","status":200,"reason":"granted"}"###);
+        insta::assert_snapshot!(grant.line(), @r###"{"time":"2026-11-21T10:00:00Z","client":"172.17.0.2:40000","container":"0123456789ab","kind":"build","gitlab":"gitlab.example.com","runner":"Ab3dEf9_x","project":20,"pipeline":574,"job":302,"rule":"deploy","role":"arn:aws:iam::123456789012:role/deploy","session":"20-302-Ab3dEf9_x","access_key":"ASIAIOSFODNN7EXAMPLE","route":"credentials","status":200,"reason":"granted"}"###);
         let refusal = Record {
             time: "2026-11-21T10:00:00Z".to_owned(),
             client: "172.17.0.3:40001".to_owned(),

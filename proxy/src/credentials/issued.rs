@@ -23,6 +23,7 @@ pub struct Issued {
 impl fmt::Debug for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issued")
+            .field("access_key_id", &self.access_key_id())
             .field("document", &"**redacted**")
             .field("issued", &self.issued)
             .field("expires", &self.expires)
@@ -86,6 +87,13 @@ impl Issued {
             issued: now,
             expires: assumed.expires,
         })
+    }
+
+    /// `AccessKeyId`, which is no secret: CloudTrail names it with everything that is done with the credentials.
+    #[must_use]
+    pub fn access_key_id(&self) -> &str {
+        let [id, ..] = &self.places;
+        self.document.get(id.clone()).unwrap_or_default()
     }
 
     /// The document, for the one place that sends it.

@@ -41,6 +41,12 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
                 rule: grant.map(|grant| grant.rule.as_str()),
                 role: grant.map(|grant| grant.role.arn()),
                 session: grant.map(|grant| grant.told.session_name.as_str()),
+                access_key: match answer {
+                    Ok(Body::Credentials(issued) | Body::ContainerCredentials(issued, _)) => {
+                        Some(issued.access_key_id())
+                    }
+                    Ok(Body::Token(_) | Body::Text(_)) | Err(_) => None,
+                },
                 route: class,
                 status: status.code(),
                 reason,
