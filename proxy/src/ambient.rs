@@ -1,6 +1,6 @@
 //! The only file that touches the ambient world: wall clock, randomness, environment. Everything else takes them as values.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 use rand::Rng as _;
@@ -23,6 +23,15 @@ impl TimeSource for WallClock {
 #[must_use]
 pub fn clock() -> SharedTimeSource {
     SharedTimeSource::new(WallClock)
+}
+
+/// Microseconds of the monotonic clock, by which the service manager tells one reload from another.
+#[must_use]
+pub fn monotonic_microseconds() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    now.map_or(0, |now| {
+        u64::try_from(Duration::from(now).as_micros()).unwrap_or(u64::MAX)
+    })
 }
 
 /// Unpredictable bytes of the operating system's generator.

@@ -1,6 +1,8 @@
 //! The bytes of an answer, as the metadata service writes them: its header fields, in its order, and constant bodies for refusals.
 //! Pure; knows no caller.
 
+mod notice;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::config::Role;
 use crate::credentials::Issued;
 use crate::refusal::{Refusal, Status};
+use crate::request::Named;
 
 /// The page of the service for what does not exist: 339 bytes.
 const NOT_FOUND: &str = concat!(
@@ -70,6 +73,8 @@ pub struct Manner {
     pub without_body: bool,
     /// The connection ends with this answer.
     pub close: bool,
+    /// Which service answers: each tells in its own way why there are no credentials.
+    pub service: Named,
     /// The time of the answer.
     pub now: SystemTime,
 }
@@ -95,7 +100,7 @@ pub fn render(answer: &Answer, manner: Manner) -> Zeroizing<String> {
             (made.as_str(), "application/json")
         }
         Answer::Refusal(refusal) if refusal.status() == Status::NotFound => (NOT_FOUND, "text/html"),
-        Answer::Refusal(_) => ("", "text/plain"),
+        Answer::Refusal(refusal) => notice::of(refusal.status(), manner.service),
     };
     // Enough that the buffer never moves: an old copy would not be wiped.
     let mut text = Zeroizing::new(String::with_capacity(512 + body.len()));
@@ -114,7 +119,7 @@ fn write_head(text: &mut String, answer: &Answer, manner: Manner, media: &str, l
     // The service names the type first of what has one of its own, and last where it only fills the line: tokens and empty answers.
     let type_last = match answer {
         Answer::Content { body, .. } => matches!(body, Body::Token(_)),
-        Answer::Refusal(refusal) => refusal.status() != Status::NotFound,
+        Answer::Refusal(_) => length == 0,
     };
     if !type_last {
         write!(text, "Content-Type: {media}\r\n")?;
@@ -210,8 +215,10 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::{Answer, Body, Manner, NOT_FOUND, describe_profile, render};
+    use crate::caller::Unattested;
     use crate::config::{Account, Home, Partition, Role};
     use crate::refusal::Refusal;
+    use crate::request::Named;
     use crate::token::TokenFault;
 
     fn time() -> SystemTime {
@@ -222,6 +229,7 @@ mod tests {
         Manner {
             without_body: false,
             close: false,
+            service: Named::Metadata,
             now: time(),
         }
     }
@@ -268,6 +276,35 @@ mod tests {
             },
         );
         assert_eq!(format!("{}deploy", *head), *whole);
+    }
+
+    #[test]
+    fn whoever_gets_no_credentials_is_told_so_as_the_service_would() {
+        let refusal = Answer::Refusal(Refusal::Unattested(Unattested::Raced));
+        insta::assert_snapshot!(render(&refusal, Manner { close: true, ..manner() }).replace("\r\n", "\n"), @r#"
+        HTTP/1.1 403 Forbidden
+        Content-Type: text/plain
+        Content-Length: 261
+        Date: Sun, 06 Nov 1994 08:49:37 GMT
+        Server: EC2ws
+        Connection: close
+
+        {"Code" : "AccessDenied", "Message" : "The metadata proxy of this machine gives this container nothing: no rule of its operator does, or AWS refuses the role, or GitLab the job, or the container could not be told from others. The proxy's audit log says which."}
+        "#);
+        let refusal = Answer::Refusal(Refusal::Unattested(Unattested::EngineUnavailable));
+        let manner = Manner {
+            service: Named::Container,
+            ..manner()
+        };
+        insta::assert_snapshot!(render(&refusal, manner).replace("\r\n", "\n"), @r#"
+        HTTP/1.1 503 Service Unavailable
+        Content-Type: application/json
+        Content-Length: 222
+        Date: Sun, 06 Nov 1994 08:49:37 GMT
+        Server: EC2ws
+
+        {"code":"ServiceUnavailable","message":"The metadata proxy of this machine cannot give credentials now: the container engine, GitLab or AWS does not answer it, or too many ask. Try again; the proxy's audit log says more."}
+        "#);
     }
 
     #[test]

@@ -14,6 +14,34 @@ pub struct Connection {
     pub original_destination: SocketAddr,
 }
 
+/// By what callers are told apart. Each level keeps every refusal of the weaker one before it; there is none by address alone, because a
+/// request arrives before any event or list says who has its address (`attest`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// The connection's socket exists in the network namespace of one container, and no other container is in it.
+    Netns,
+    /// The kernel names the cgroup of the process that opened the connection.
+    #[default]
+    Cgroup,
+}
+
+impl Level {
+    /// As the configuration, audit records and the metric have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Netns => "netns",
+            Self::Cgroup => "cgroup",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// One run of one container: what tokens, facts and caches are bound to. A restarted container is another run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Run {
@@ -21,12 +49,13 @@ pub struct Run {
     pub container_id: String,
     /// `State.StartedAt`, exactly as the engine writes it.
     pub started_at: String,
-    /// The cgroup v2 id (inode number of the container's own cgroup directory).
+    /// The cgroup v2 id (inode number of the container's own cgroup directory). Where the engine keeps none, which [`Level::Netns`] alone
+    /// does with: that of its directory in a hierarchy of cgroup v1, with the highest bit set.
     pub cgroup_id: u64,
 }
 
 /// What the engine says of a run; only things that cannot change while it lives (rule A11).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Facts {
     /// The run these facts belong to.
     pub run: Run,
@@ -44,11 +73,27 @@ pub struct Facts {
     pub repo_digests: Vec<String>,
 }
 
+/// Without the environment: it holds the job's secrets.
+impl fmt::Debug for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Facts")
+            .field("run", &self.run)
+            .field("labels", &self.labels)
+            .field("image_labels", &self.image_labels)
+            .field("image_id", &self.image_id)
+            .field("repo_digests", &self.repo_digests)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The runner's label that names a job with its server, project and number.
+pub(crate) const JOB_URL: &str = "com.gitlab.gitlab-runner.job.url";
+
 impl Facts {
     /// Whether both containers are of one job, which the runner's label tells with server, project and number.
     #[must_use]
     pub fn is_of_job_of(&self, other: &Self) -> bool {
-        let job = |facts: &Self| facts.labels.get("com.gitlab.gitlab-runner.job.url").cloned();
+        let job = |facts: &Self| facts.labels.get(JOB_URL).cloned();
         job(self).is_some_and(|own| job(other) == Some(own))
     }
 }
@@ -76,7 +121,8 @@ pub enum Unattested {
     Ambiguous,
     /// The owning container's network namespace or pid changed while we looked (rule A5).
     Raced,
-    /// A container of another job is in the same network namespace, and sees every answer (rule A10).
+    /// A container of another job is in the same network namespace, and sees every answer (rule A10). With [`Level::Netns`]: any other
+    /// container, since nothing tells the two apart.
     SharedNetwork,
     /// Others on the same bridge could take its address: no filter keeps them from it (rule A10).
     Unfiltered,

@@ -37,6 +37,9 @@ pub enum Command {
     /// or, if the file has a fault or anything but rules has changed, nothing changes and the log says why.
     Run(ConfigFile),
     /// Check the configuration: every fault with its line and remedy, then what is allowed but unwise
+    ///
+    /// Of an earlier proxy's settings (compat.environment_file) it says what becomes of each: honoured, tightened, refused or ignored, and
+    /// why. One that is refused and would be missed is a fault until compat.given_up names it.
     Check(ConfigFile),
     /// Look for what on this host would break isolation
     ///
@@ -56,8 +59,9 @@ pub enum Command {
     /// Take from a job, project, role or container what the rules give, now
     ///
     /// Tells the running proxy over its control socket (listen.control). Tokens and cached credentials are worth nothing from then on, and
-    /// every request is refused, until it is lifted or the proxy is restarted: what should stay away belongs out of the rules. Sessions
-    /// that a job has received already are AWS's to refuse: --sessions prints how.
+    /// every request is refused, until it is lifted. A restart of the proxy changes nothing about that where revocations.file says where to
+    /// keep it; what should stay away for good belongs out of the rules. Sessions that a job has received already are AWS's to refuse:
+    /// --sessions prints how.
     Revoke(Revoke),
     /// Show, install, verify or remove the firewall and routing rules
     Firewall {

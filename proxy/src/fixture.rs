@@ -1,5 +1,9 @@
 //! What tests share: a sanctioned container, a scripted STS, an attestor that obeys, a clock that follows paused time.
 
+pub(crate) mod engine;
+pub(crate) mod gitlab;
+mod labels;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -37,25 +41,7 @@ pub(crate) fn config(rules: &str) -> Config {
 }
 
 pub(crate) fn labels() -> BTreeMap<String, String> {
-    let sha = "0123456789abcdef0123456789abcdef01234567";
-    [
-        ("managed", "true"),
-        ("type", "build"),
-        ("runner.id", "Ab3dEf9_x"),
-        ("runner.local_id", "0"),
-        ("runner.system_id", "s_0123456789ab"),
-        ("project.id", "20"),
-        ("project.runner_id", "0"),
-        ("job.id", "302"),
-        ("job.url", "https://gitlab.example.com/g/p/-/jobs/302"),
-        ("job.sha", sha),
-        ("job.before_sha", &"0".repeat(40)),
-        ("job.ref", "main"),
-        ("job.timeout", "1h0m0s"),
-        ("pipeline.id", "574"),
-    ]
-    .map(|(key, value)| (format!("com.gitlab.gitlab-runner.{key}"), value.to_owned()))
-    .into()
+    labels::labels().into()
 }
 
 pub(crate) fn label(facts: &mut Facts, key: &str, value: &str) {
@@ -141,7 +127,8 @@ impl AssumeRole for Arc<ScriptedSts> {
         let delay = *self.delay.lock().unwrap();
         tokio::time::sleep(delay).await;
         assert!(!self.panics.load(Ordering::SeqCst), "scripted");
-        if let Some(failure) = *self.failure.lock().unwrap() {
+        let failure = *self.failure.lock().unwrap();
+        if let Some(failure) = failure {
             return Err(failure);
         }
         let name = if self.other_role.load(Ordering::SeqCst) {
@@ -212,14 +199,16 @@ impl Attestor for Arc<FakeAttestor> {
     type Pin = ();
 
     async fn attest(&self, _connection: &Connection) -> Result<(Arc<Facts>, ()), Unattested> {
-        match *self.unattested.lock().unwrap() {
+        let unattested = *self.unattested.lock().unwrap();
+        match unattested {
             Some(unattested) => Err(unattested),
             None => Ok((self.facts.lock().unwrap().clone().ok_or(Unattested::NotRunning)?, ())),
         }
     }
 
     fn confirm(&self, _pin: &()) -> Result<(), Unattested> {
-        match &mut *self.confirmations.lock().unwrap() {
+        let mut confirmations = self.confirmations.lock().unwrap();
+        match &mut *confirmations {
             None => Ok(()),
             Some(0) => Err(Unattested::AnotherSocket),
             Some(left) => {

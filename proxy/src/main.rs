@@ -9,17 +9,17 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use metadata_proxy::ambient;
 use metadata_proxy::cli::{self, Cli, Command, ConfigFile, FirewallAction, Format};
-use metadata_proxy::config::{Config, Environment, HostAccess, Role};
+use metadata_proxy::config::{Config, Environment, Role};
 use metadata_proxy::control::{self, Order, Reply};
 use metadata_proxy::doctor;
 use metadata_proxy::engine::Engine;
 use metadata_proxy::explain::{NotExplained, explain, look};
-use metadata_proxy::firewall::{self, FirewallError, HostPlan, Plan};
+use metadata_proxy::firewall::{self, FirewallError, Rules};
+use metadata_proxy::log;
 use metadata_proxy::policy::Target;
 use metadata_proxy::reload::{Loaded, Origin, Unusable};
 use metadata_proxy::run::run;
 use metadata_proxy::selftest;
-use tracing_subscriber::EnvFilter;
 
 /// It failed, or the answer is no.
 const FAILED: u8 = 1;
@@ -39,12 +39,6 @@ fn main() -> ExitCode {
             };
         }
     };
-    // Other crates' words are warnings at least: theirs may hold more than ours do.
-    let filter = EnvFilter::new("warn,metadata_proxy=info");
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
     match obey(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(code) => ExitCode::from(code),
@@ -52,16 +46,23 @@ fn main() -> ExitCode {
 }
 
 fn obey(command: Command) -> Result<(), u8> {
+    // Only what runs is traced, and its configuration says how.
+    if !matches!(command, Command::Run(_)) {
+        drop(log::start(None).map_err(|error| fail(&error))?);
+    }
     match command {
-        Command::Run(file) => {
-            let origin = origin(&file);
-            let loaded = load(&origin)?;
-            warn(&loaded);
-            drive(run(&loaded, &origin, announce))
-        }
+        Command::Run(file) => obey_run(&file),
         Command::Check(file) => {
-            let loaded = load(&origin(&file))?;
+            let loaded = origin(&file).read().map_err(|unusable| {
+                if let Unusable::Lossy { assessment, .. } = &unusable {
+                    announce(assessment.to_string().trim_end());
+                }
+                tell(&unusable)
+            })?;
             warn(&loaded);
+            if let Some(assessment) = &loaded.assessment {
+                announce(assessment.to_string().trim_end());
+            }
             let (file, rules) = (file.path.display(), loaded.config.rules.len());
             let plural = if rules == 1 { "" } else { "s" };
             announce(&format!("{file}: {rules} rule{plural}, no fault"));
@@ -75,17 +76,26 @@ fn obey(command: Command) -> Result<(), u8> {
     }
 }
 
+fn obey_run(file: &ConfigFile) -> Result<(), u8> {
+    let origin = origin(file);
+    let loaded = load(&origin)?;
+    let _export = log::start(loaded.config.traces.as_ref()).map_err(|error| fail(&error))?;
+    warn(&loaded);
+    drive(run(&loaded, &origin, announce))
+}
+
 fn obey_doctor(file: &ConfigFile) -> Result<(), u8> {
     let loaded = load(&origin(file))?;
     warn(&loaded);
     let config = &loaded.config;
-    let (plan, host) = (plan(file, config)?, host_plan(config));
+    let rules = Rules::new(config, port(file, config)?);
     let findings = drive(async {
-        let rules = match host {
-            Ok(host) => differences(plan, host.as_ref()).await,
+        let differences = match rules {
+            Ok(rules) => rules.verify().await,
             Err(error) => Err(error),
         };
-        let rules = rules.map_err(|error| error.to_string());
+        let rules = differences.map(|all| all.iter().map(ToString::to_string).collect());
+        let rules = rules.map_err(|error: FirewallError| error.to_string());
         let seen = doctor::probe(&config.engine, rules).await;
         Ok::<_, Infallible>(doctor::judge(&seen, config))
     })?;
@@ -93,20 +103,11 @@ fn obey_doctor(file: &ConfigFile) -> Result<(), u8> {
     if findings.are_harmless() { Ok(()) } else { Err(FAILED) }
 }
 
-/// How the live rules differ from those that are planned.
-async fn differences(plan: Plan, host: Option<&HostPlan>) -> Result<Vec<String>, FirewallError> {
-    let mut differences = firewall::verify(plan).await?;
-    if let Some(host) = host {
-        differences.extend(firewall::verify_host(host).await?);
-    }
-    Ok(differences.iter().map(ToString::to_string).collect())
-}
-
 fn obey_explain(asked: &cli::Explain) -> Result<(), u8> {
     let config = read(&asked.file)?;
     let explained = drive(async {
         let engine = Engine::connect(&config.engine.socket, config.engine.tls.as_ref()).await?;
-        let (facts, standing) = look(&engine, &asked.container).await?;
+        let (facts, standing) = look(&engine, &asked.container, config.attestation.level).await?;
         Ok::<_, NotExplained>(explain(&config, &facts, &standing, ambient::clock().now()))
     })?;
     match asked.format {
@@ -131,17 +132,19 @@ fn obey_revoke(asked: &cli::Revoke) -> Result<(), u8> {
         (Some(subject), true) => Order::Lift(subject),
         (Some(subject), false) => Order::Revoke(subject),
     };
-    let (is_change, forgotten, revoked) = match control::ask(&listens.path, &order).map_err(|error| fail(&error))? {
-        Reply::Done {
-            is_change,
-            forgotten,
-            revoked,
-        } => (is_change, forgotten, revoked),
-        Reply::Refused { why } => {
-            complain("error", &why);
-            return Err(FAILED);
-        }
-    };
+    let (is_change, forgotten, revoked, unkept) =
+        match control::ask(&listens.path, &order).map_err(|error| fail(&error))? {
+            Reply::Done {
+                is_change,
+                forgotten,
+                revoked,
+                unkept,
+            } => (is_change, forgotten, revoked, unkept),
+            Reply::Refused { why } => {
+                complain("error", &why);
+                return Err(FAILED);
+            }
+        };
     match &order {
         Order::Revoke(subject) => {
             let word = if is_change { "revoked" } else { "revoked already" };
@@ -155,6 +158,12 @@ fn obey_revoke(asked: &cli::Revoke) -> Result<(), u8> {
             return Err(FAILED);
         }
         Order::List => revoked.iter().for_each(|subject| announce(&subject.to_string())),
+    }
+    if let Some(why) = unkept {
+        complain(
+            "warning",
+            &format!("this holds until the proxy ends, and not after that: {why}"),
+        );
     }
     if let (true, Order::Revoke(Target::Role(arn))) = (asked.sessions, &order)
         && let Some(command) = control::refuse_older(arn, ambient::clock().now())
@@ -188,30 +197,18 @@ fn subject(asked: &cli::Revoke, config: &Config) -> Result<Option<Target>, u8> {
 fn obey_firewall(action: &FirewallAction) -> Result<(), u8> {
     match action {
         FirewallAction::Plan(file) => {
-            let config = read(file)?;
-            announce(plan(file, &config)?.to_string().trim_end());
-            if let Some(host) = host_plan(&config).map_err(|error| fail(&error))? {
-                announce(host.to_string().trim_end());
-            }
+            announce(rules(file)?.to_string().trim_end());
             Ok(())
         }
         FirewallAction::Apply(file) => {
-            let config = read(file)?;
-            let (plan, host) = (plan(file, &config)?, host_plan(&config).map_err(|error| fail(&error))?);
-            drive(async {
-                firewall::apply(plan).await?;
-                match &host {
-                    Some(host) => firewall::close_host(host).await,
-                    None => firewall::open_host().await,
-                }
-            })
+            let rules = rules(file)?;
+            drive(rules.apply())
         }
         FirewallAction::Verify(file) => {
-            let config = read(file)?;
-            let (plan, host) = (plan(file, &config)?, host_plan(&config).map_err(|error| fail(&error))?);
-            let differences = drive(differences(plan, host.as_ref()))?;
+            let rules = rules(file)?;
+            let differences = drive(rules.verify())?;
             for difference in &differences {
-                announce(difference);
+                announce(&difference.to_string());
             }
             if differences.is_empty() { Ok(()) } else { Err(FAILED) }
         }
@@ -226,19 +223,15 @@ fn obey_firewall(action: &FirewallAction) -> Result<(), u8> {
     }
 }
 
-/// The rules for the host's own processes, unless all of them may ask.
-fn host_plan(config: &Config) -> Result<Option<HostPlan>, FirewallError> {
-    match &config.firewall.host {
-        HostAccess::Closed { cgroups } => HostPlan::new(cgroups).map(Some),
-        HostAccess::Open => Ok(None),
-    }
+/// The rules that a configuration asks for.
+fn rules(file: &ConfigFile) -> Result<Rules, u8> {
+    let config = read(file)?;
+    Rules::new(&config, port(file, &config)?).map_err(|error| fail(&error))
 }
 
-/// The rules for the configured port.
-fn plan(file: &ConfigFile, config: &Config) -> Result<Plan, u8> {
-    let plan = NonZeroU16::new(config.listen.port).map(Plan::new);
-    let plan = plan.map(|plan| plan.with_container_endpoint(config.container_credentials.enabled));
-    plan.ok_or_else(|| {
+/// The configured port.
+fn port(file: &ConfigFile, config: &Config) -> Result<NonZeroU16, u8> {
+    NonZeroU16::new(config.listen.port).ok_or_else(|| {
         complain(
             "error",
             &format!(
@@ -258,6 +251,7 @@ fn origin(file: &ConfigFile) -> Origin {
             docker_host: ambient::variable("DOCKER_HOST"),
             sts_endpoint: ambient::variable("AWS_ENDPOINT_URL_STS"),
             region: ambient::variable("AWS_REGION"),
+            state_directory: ambient::variable("STATE_DIRECTORY"),
         },
     }
 }
@@ -273,24 +267,28 @@ fn warn(loaded: &Loaded) {
 }
 
 fn load(origin: &Origin) -> Result<Loaded, u8> {
-    origin.read().map_err(|unusable| {
-        match unusable {
-            Unusable::Unreadable { path, source } => {
-                complain("error", &format!("cannot read {}", path.display()));
-                complain("caused by", &source.to_string());
-                complain(
-                    "hint",
-                    "name the configuration with --config FILE, and the runner's with runner.config",
-                );
-            }
-            Unusable::Faulty(faults) => {
-                for fault in &faults.0 {
-                    complain("error", &fault.to_string());
-                }
+    origin.read().map_err(|unusable| tell(&unusable))
+}
+
+/// Tells why there is no configuration.
+fn tell(unusable: &Unusable) -> u8 {
+    match unusable {
+        Unusable::Unreadable { path, source } => {
+            complain("error", &format!("cannot read {}", path.display()));
+            complain("caused by", &source.to_string());
+            complain(
+                "hint",
+                "name the configuration with --config FILE, the runner's with runner.config, and an earlier proxy's settings with \
+                 compat.environment_file",
+            );
+        }
+        Unusable::Faulty(faults) | Unusable::Lossy { faults, .. } => {
+            for fault in &faults.0 {
+                complain("error", &fault.to_string());
             }
         }
-        MISUSED
-    })
+    }
+    MISUSED
 }
 
 /// Runs to the end.

@@ -1,9 +1,10 @@
-//! Every reason not to answer, and the one match that turns each into what the outside sees: a status and nothing more.
+//! Every reason not to answer, and the one match that turns each into what the outside sees: a status, and the text that goes with it.
 
 use std::fmt;
 
 use crate::caller::Unattested;
 use crate::credentials::Failure;
+use crate::gitlab::Unverified;
 use crate::instance::Unreadable;
 use crate::policy::Reason;
 use crate::request::Malformed;
@@ -69,6 +70,8 @@ pub enum Refusal {
     Unattested(Unattested),
     /// Policy gives the container nothing.
     Denied(Reason),
+    /// Policy gives it something, and GitLab does not confirm the job.
+    Unverified(Unverified),
     /// The container, or all of them together, have too many connections.
     Crowded,
     /// No such path.
@@ -117,6 +120,8 @@ impl Refusal {
                 | Unattested::Ambiguous => Status::Forbidden,
             },
             Self::Denied(_) | Self::Forwarded => Status::Forbidden,
+            Self::Unverified(why) if why.is_refusal() => Status::Forbidden,
+            Self::Unverified(_) => Status::Unavailable,
             Self::UnknownPath | Self::PathNotGiven | Self::OtherRole => Status::NotFound,
             Self::Method { .. } => Status::NotAllowed,
             Self::Crowded | Self::Instance(_) => Status::Unavailable,
@@ -153,6 +158,7 @@ impl Refusal {
             | Self::OtherRole
             | Self::Method { .. }
             | Self::Token(_)
+            | Self::Unverified(_)
             | Self::Credentials(_)
             | Self::Instance(_) => false,
         }
@@ -166,6 +172,7 @@ impl Refusal {
             Self::TooSlow => "too-slow",
             Self::Unattested(unattested) => unattested.as_str(),
             Self::Denied(reason) => reason.as_str(),
+            Self::Unverified(why) => why.as_str(),
             Self::Crowded => "crowded",
             Self::UnknownPath => "unknown-path",
             Self::PathNotGiven => "path-not-given",
@@ -190,6 +197,7 @@ impl Refusal {
         match self {
             Self::Malformed(malformed) => Some(malformed.to_string()),
             Self::Denied(reason) => Some(reason.to_string()),
+            Self::Unverified(why) => Some(why.to_string()),
             Self::Credentials(failure) => failure.remedy().map(str::to_owned),
             Self::TooSlow
             | Self::Unattested(_)

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::compat::{self, Assessment};
 use crate::config::{Config, Environment, Faults, RUNNER_FILE, RunnerFile};
+use crate::gitlab;
 use crate::runner;
 
 /// Where the configuration comes from, at the start and at every reload.
@@ -32,6 +34,25 @@ pub enum Unusable {
     /// Its faults.
     #[error(transparent)]
     Faulty(#[from] Faults),
+    /// The faults of it and of an earlier proxy's settings.
+    #[error("{faults}")]
+    Lossy {
+        /// Every fault.
+        faults: Faults,
+        /// What becomes of each setting.
+        assessment: Assessment,
+    },
+}
+
+impl Unusable {
+    /// The faults, unless it could not be read at all.
+    #[must_use]
+    pub const fn faults(&self) -> Option<&Faults> {
+        match self {
+            Self::Unreadable { .. } => None,
+            Self::Faulty(faults) | Self::Lossy { faults, .. } => Some(faults),
+        }
+    }
 }
 
 /// A configuration without faults.
@@ -39,8 +60,10 @@ pub enum Unusable {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What is allowed but unwise, in it and in the runner's file.
+    /// What is allowed but unwise, in it, in the runner's file and in an earlier proxy's settings.
     pub warnings: Vec<String>,
+    /// What becomes of an earlier proxy's settings.
+    pub assessment: Option<Assessment>,
 }
 
 fn read_text(path: &Path) -> Result<String, Unusable> {
@@ -68,22 +91,44 @@ fn read_runner(file: &RunnerFile) -> Result<Option<(&Path, String)>, Unusable> {
 }
 
 impl Origin {
-    /// Reads the file as it is now, and the runner's.
+    /// Reads the file as it is now, the runner's and that of an earlier proxy's settings.
     ///
     /// # Errors
     /// When one of them cannot be read, or every fault of it at once.
     pub fn read(&self) -> Result<Loaded, Unusable> {
         let text = read_text(&self.path)?;
-        let config = Config::read(&self.path.display().to_string(), &text, &self.environment)?;
+        let mut config = Config::read(&self.path.display().to_string(), &text, &self.environment)?;
         let mut warnings = config.warnings();
+        let mut faults = gitlab::examine(&config.gitlab);
         if let Some((file, text)) = read_runner(&config.runner)? {
             let examined = runner::examine(&file.display().to_string(), &text, &config);
-            if !examined.faults.is_empty() {
-                return Err(Faults(examined.faults).into());
-            }
+            faults.extend(examined.faults);
             warnings.extend(examined.warnings);
         }
-        Ok(Loaded { config, warnings })
+        let mut assessment = None;
+        if let Some(mut compat) = config.compat.clone()
+            && let Some(file) = &compat.environment_file
+        {
+            let (name, text) = (file.display().to_string(), read_text(file)?);
+            let examined = compat::examine(&name, &text, &compat, &config);
+            compat.adopted = examined.adopted;
+            config.compat = Some(compat);
+            faults.extend(examined.faults);
+            warnings.extend(examined.warnings);
+            assessment = Some(examined.assessment);
+        }
+        match (faults.is_empty(), assessment) {
+            (true, assessment) => Ok(Loaded {
+                config,
+                warnings,
+                assessment,
+            }),
+            (false, None) => Err(Faults(faults).into()),
+            (false, Some(assessment)) => Err(Unusable::Lossy {
+                faults: Faults(faults),
+                assessment,
+            }),
+        }
     }
 }
 
@@ -121,8 +166,12 @@ pub fn compare(served: &Config, new: &Config) -> Result<(), NeedsRestart> {
         bridges,
         attestation,
         audit,
+        traces,
+        revocations,
         reload,
         runner,
+        compat,
+        gitlab,
         rules: _,
     } = served;
     let changed: Vec<&'static str> = [
@@ -139,8 +188,12 @@ pub fn compare(served: &Config, new: &Config) -> Result<(), NeedsRestart> {
         ("bridges", *bridges != new.bridges),
         ("attestation", *attestation != new.attestation),
         ("audit", *audit != new.audit),
+        ("traces", *traces != new.traces),
+        ("revocations", *revocations != new.revocations),
         ("reload", *reload != new.reload),
         ("runner", *runner != new.runner),
+        ("compat", *compat != new.compat),
+        ("gitlab", *gitlab != new.gitlab),
     ]
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))
@@ -184,8 +237,12 @@ mod tests {
             ("[bridges]\nshared = \"allow\"\n", "bridges"),
             ("[attestation]\nself_test = false\n", "attestation"),
             ("[audit]\npath = \"/var/log/audit\"\n", "audit"),
+            ("[traces]\notlp = \"http://127.0.0.1:4318\"\n", "traces"),
+            ("[revocations]\nfile = \"/var/lib/x\"\n", "revocations"),
             ("[reload]\nwatch = true\n", "reload"),
             ("[runner]\nconfig = \"off\"\n", "runner"),
+            ("[compat]\nprofile = \"lyft\"\n", "compat"),
+            ("[[gitlab]]\nhost = \"gitlab.example.com\"\n", "gitlab"),
         ] {
             assert_eq!(compare(&served, &with(tables)).unwrap_err().changed, [name]);
         }
@@ -226,6 +283,42 @@ mod tests {
         assert!(faults.starts_with(&format!("{}:6: ", runner.display())), "{faults}");
         std::fs::write(&origin.path, text.replace(&format!("{runner:?}"), "\"off\"")).unwrap();
         assert!(origin.read().is_ok());
+    }
+
+    #[test]
+    fn an_earlier_proxys_settings_are_read_with_the_configuration() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        let origin = Origin {
+            path: place("proxy.toml"),
+            environment: Environment::default(),
+        };
+        let file = place("settings");
+        let text = format!(
+            "{HEADER}[runner]\nconfig = \"off\"\n[compat]\nprofile = \"lyft\"\nenvironment_file = {file:?}\n{RULE}"
+        );
+        std::fs::write(&origin.path, &text).unwrap();
+        let missing = origin.read().unwrap_err();
+        assert!(
+            matches!(&missing, Unusable::Unreadable { path, .. } if *path == file),
+            "{missing}"
+        );
+        std::fs::write(&file, "AWS_ACCOUNT_MAP={\"dev\":\"123456789012\"}\nDEBUG=1\n").unwrap();
+        let loaded = origin.read().unwrap();
+        assert!(loaded.config.compat.unwrap().adopted.accounts.contains_key("dev"));
+        assert_eq!(
+            (loaded.warnings.len(), loaded.assessment.unwrap().findings.len()),
+            (1, 2)
+        );
+        std::fs::write(&file, "PORT=1\nROLE_MAPPING_FILE=/x\n").unwrap();
+        let lossy = origin.read().unwrap_err();
+        assert!(
+            lossy
+                .to_string()
+                .starts_with(&format!("{}:2: ROLE_MAPPING_FILE: ", file.display())),
+            "{lossy}"
+        );
+        assert!(matches!(&lossy, Unusable::Lossy { assessment, .. } if assessment.findings.len() == 2));
     }
 
     #[test]

@@ -1,42 +1,37 @@
-//! Proof, before anything is served, that callers can be told apart on this machine (rule A9): a container of our own calls the
-//! endpoint, and what comes back must be its id. Knows nothing of roles and answers.
+//! Proof that callers can be told apart on this machine (rule A9): a container of our own calls the endpoint, and what comes back must be its
+//! id. Once before anything is served, and from then on, now and then, against the proxy that serves; a stranger then, which must get nothing.
+//! Knows nothing of roles.
 
+mod call;
+mod canary;
 pub mod image;
+mod probe;
 
-use std::collections::HashMap;
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use bollard::models::{ContainerCreateBody, HostConfig};
-use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveImageOptionsBuilder, StartContainerOptions,
-};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+pub use call::{CallError, call};
+pub use canary::{Canary, Flight, Met};
+use probe::sweep;
 
 use crate::caller::{Attestor, Connection, Unattested};
-use crate::engine::{Engine, EngineError, within_time};
+use crate::engine::{Engine, EngineError};
 
-/// Marks the probe container, so that one that a crash left behind is found and removed.
-const LABEL: &str = "metadata-proxy.self-test";
-/// The image's repository.
-const REPOSITORY: &str = "metadata-proxy-self-test";
-/// The subcommand that calls [`call`].
+/// The subcommand that calls [`call()`].
 const SUBCOMMAND: &str = "self-test-call";
-/// For the image to be imported: some ten megabytes over a Unix socket.
-const IMPORT: Duration = Duration::from_secs(60);
-/// For any other question to the engine. Nobody waits for an answer yet, and a busy host starts containers slowly: 3 s were too little.
-const QUESTION: Duration = Duration::from_secs(20);
+/// With this word it asks for what it must not get.
+const STRANGER: &str = "stranger";
 /// From the probe's start to its request.
 const ARRIVAL: Duration = Duration::from_secs(15);
 /// For the first bytes of a connection that arrived.
 const REQUEST: Duration = Duration::from_secs(2);
-/// For one step of the probe's own call.
-const CALL: Duration = Duration::from_secs(5);
 /// Connections judged at once.
 const TOGETHER: usize = 1024;
 /// More than a probe's request is long.
@@ -72,6 +67,21 @@ pub enum SelfTestError {
         /// What was missing.
         reason: Unattested,
     },
+    /// It ended without a request of it having come to the proxy that serves.
+    #[error(
+        "the self-test's container called the endpoint, and its request did not come to this proxy ({words}): the redirect to the proxy's port \
+         is missing, another firewall drops it, or somebody else answers"
+    )]
+    Lost {
+        /// What it said.
+        words: String,
+    },
+    /// It was told apart, and answered otherwise than it should be.
+    #[error("the self-test's container, for which there is no rule, was not answered as it should be: {words}")]
+    Answered {
+        /// What it said.
+        words: String,
+    },
     /// Its request came, and was taken for another container's.
     #[error("the self-test's connection was attested as container {attested}, and came from {expected}")]
     Mistaken {
@@ -80,6 +90,14 @@ pub enum SelfTestError {
         /// Whose it was.
         expected: String,
     },
+    /// The proxy stops.
+    #[error("the self-test was broken off: the proxy stops")]
+    BrokenOff,
+}
+
+/// The path that only the probe knows.
+fn path(nonce: &str) -> String {
+    format!("/{SUBCOMMAND}/{nonce}")
 }
 
 fn exited(code: Option<i64>) -> String {
@@ -92,7 +110,7 @@ const fn explain(reason: Unattested) -> &'static str {
     match reason {
         Unattested::NoCgroup => {
             "the kernel gives no cgroup v2 id of the connection's owner. That needs Linux 5.8, cgroup v2 or hybrid cgroups with a \
-             runtime that uses both, and below Linux 5.15 no use of net_cls or net_prio"
+             runtime that uses both, and below Linux 5.15 no use of net_cls or net_prio; attestation.level = \"netns\" does without"
         }
         Unattested::UnknownAddress => {
             "the connection does not come from the container's own address: a rootless engine, a userland proxy or address \
@@ -133,28 +151,71 @@ where
     A: Attestor,
     W: AsyncRead + AsyncWrite + Unpin,
 {
-    sweep(engine).await;
-    let proven = async {
-        import(engine, nonce).await?;
-        let probe = start(engine, endpoint, nonce).await?;
+    let proof = async {
+        probe::import(engine, nonce).await?;
+        let probe = probe::create(engine, endpoint, nonce, None).await?;
+        probe::start(engine, &probe).await?;
         match timeout(ARRIVAL, watch(attestor, &mut accept, &probe, nonce)).await {
             Ok(judged) => judged,
             Err(_) => Err(SelfTestError::NotArrived {
-                exit_code: exit_code(engine, &probe).await,
+                exit_code: probe::exit_code(engine, &probe).await,
             }),
         }
     };
-    let proven = proven.await;
+    swept(engine, Box::pin(proof)).await
+}
+
+/// Runs the proof again, against the proxy that serves: `canary` is what its serving looks at. With `is_refused` the probe asks for a token and
+/// for a role as well, and must be refused. Everybody else is served as ever. `nonce` must not be guessable. Once the proxy is to `stop` it is broken
+/// off, and has to be waited for all the same: the engine goes on to make a container of which it was asked by somebody who has gone, and
+/// shows it before it can be removed.
+///
+/// # Errors
+/// The proxy does not tell callers apart any more, gives a stranger something, or could not be asked; or it stops.
+pub async fn repeat(
+    engine: &Engine,
+    canary: &Canary,
+    endpoint: SocketAddr,
+    nonce: &str,
+    is_refused: bool,
+    stop: &CancellationToken,
+) -> Result<(), SelfTestError> {
+    let proof = async {
+        probe::import(engine, nonce).await?;
+        if stop.is_cancelled() {
+            return Err(SelfTestError::BrokenOff);
+        }
+        let probe = probe::create(engine, endpoint, nonce, is_refused.then_some(STRANGER)).await?;
+        let flight = canary.send_out(&probe, &path(nonce));
+        probe::start(engine, &probe).await?;
+        let ended = tokio::select! {
+            ended = probe::wait(engine, &probe) => ended,
+            () = stop.cancelled() => return Err(SelfTestError::BrokenOff),
+        };
+        match (flight.met(), ended) {
+            (Some(Met::Other(attested)), _) => Err(SelfTestError::Mistaken {
+                attested,
+                expected: probe,
+            }),
+            (Some(Met::Nobody(reason)), _) => Err(SelfTestError::Unattested { reason }),
+            (Some(Met::Itself), Ok(0)) => Ok(()),
+            (_, Err(error)) => Err(error.into()),
+            (Some(Met::Itself), Ok(_)) => Err(SelfTestError::Answered {
+                words: probe::last_words(engine, &probe).await,
+            }),
+            (None, Ok(_)) => Err(SelfTestError::Lost {
+                words: probe::last_words(engine, &probe).await,
+            }),
+        }
+    };
+    swept(engine, Box::pin(proof)).await
+}
+
+/// Makes a proof where nothing of an earlier one is left, and leaves nothing of it.
+async fn swept<T>(engine: &Engine, proof: impl Future<Output = T>) -> T {
     sweep(engine).await;
-    let options = RemoveImageOptionsBuilder::default().force(true).build();
-    let image = format!("{REPOSITORY}:{nonce}");
-    // What cannot be removed now costs space, and nothing else.
-    let _ = within_time(
-        QUESTION,
-        "removing the self-test's image",
-        engine.docker().remove_image(&image, Some(options), None),
-    )
-    .await;
+    let proven = proof.await;
+    sweep(engine).await;
     proven
 }
 
@@ -229,152 +290,6 @@ where
     let _ = timeout(REQUEST, stream.write_all(answer)).await;
     let _ = timeout(REQUEST, stream.shutdown()).await;
     verdict
-}
-
-async fn import(engine: &Engine, nonce: &str) -> Result<(), SelfTestError> {
-    let doing = "importing the self-test's image";
-    let body = bollard::body_try_stream(image::stream_image().map_err(SelfTestError::Image)?);
-    let options = CreateImageOptionsBuilder::default()
-        .from_src("-")
-        .repo(REPOSITORY)
-        .tag(nonce)
-        .build();
-    let mut progress = Box::pin(engine.docker().create_image(Some(options), Some(body), None));
-    let imported = async {
-        while let Some(step) = progress.next().await {
-            step.map_err(|source| EngineError::Api {
-                doing,
-                source: Box::new(source),
-            })?;
-        }
-        Ok(())
-    };
-    timeout(IMPORT, imported)
-        .await
-        .unwrap_or(Err(EngineError::TimedOut {
-            doing,
-            patience: IMPORT,
-        }))
-        .map_err(SelfTestError::Engine)
-}
-
-async fn start(engine: &Engine, endpoint: SocketAddr, nonce: &str) -> Result<String, EngineError> {
-    let words = [image::PROGRAM, SUBCOMMAND, &endpoint.to_string(), nonce].map(ToOwned::to_owned);
-    let body = ContainerCreateBody {
-        image: Some(format!("{REPOSITORY}:{nonce}")),
-        cmd: Some(words.to_vec()),
-        env: Some(vec![format!("LD_LIBRARY_PATH={}", image::LIBRARIES)]),
-        labels: Some(HashMap::from([(LABEL.to_owned(), nonce.to_owned())])),
-        host_config: Some(HostConfig {
-            cap_drop: Some(vec!["ALL".to_owned()]),
-            readonly_rootfs: Some(true),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
-            ..HostConfig::default()
-        }),
-        ..ContainerCreateBody::default()
-    };
-    let docker = engine.docker();
-    let create = docker.create_container(None::<CreateContainerOptions>, body);
-    let created = within_time(QUESTION, "creating the self-test's container", create).await?;
-    let start = docker.start_container(&created.id, None::<StartContainerOptions>);
-    within_time(QUESTION, "starting the self-test's container", start).await?;
-    Ok(created.id)
-}
-
-async fn exit_code(engine: &Engine, probe: &str) -> Option<i64> {
-    let inspect = engine.docker().inspect_container(probe, None);
-    let state = within_time(QUESTION, "inspecting the self-test's container", inspect)
-        .await
-        .ok()?
-        .state?;
-    if state.running == Some(false) {
-        state.exit_code
-    } else {
-        None
-    }
-}
-
-/// Removes probe containers: this one's, and those that a crash left behind.
-async fn sweep(engine: &Engine) {
-    let docker = engine.docker();
-    let filters = HashMap::from([("label", vec![LABEL])]);
-    let options = ListContainersOptionsBuilder::default()
-        .all(true)
-        .filters(&filters)
-        .build();
-    let listed = within_time(
-        QUESTION,
-        "listing the self-test's containers",
-        docker.list_containers(Some(options)),
-    )
-    .await;
-    for id in listed.into_iter().flatten().filter_map(|container| container.id) {
-        let options = RemoveContainerOptionsBuilder::default().force(true).build();
-        let removed = within_time(
-            QUESTION,
-            "removing the self-test's container",
-            docker.remove_container(&id, Some(options)),
-        )
-        .await;
-        if let Err(error) = removed {
-            tracing::warn!(%error, container = %id, "a container of the self-test could not be removed");
-        }
-    }
-}
-
-/// The probe's own call failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// Not an endpoint and a nonce.
-    #[error("usage: {SUBCOMMAND} ADDRESS:PORT NONCE")]
-    Usage,
-    /// The endpoint could not be asked.
-    #[error("calling {endpoint}")]
-    Io {
-        /// Whom.
-        endpoint: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The answer was another one.
-    #[error("{endpoint} answered {answer:?}")]
-    Answer {
-        /// Who.
-        endpoint: SocketAddr,
-        /// What.
-        answer: String,
-    },
-}
-
-/// What the probe does in its container: one request that carries the nonce.
-///
-/// # Errors
-/// The endpoint did not answer as a proxy that runs the self-test does.
-pub fn call(arguments: &[String]) -> Result<(), CallError> {
-    let [endpoint, nonce] = arguments else {
-        return Err(CallError::Usage);
-    };
-    let endpoint: SocketAddr = endpoint.parse().map_err(|_| CallError::Usage)?;
-    let ask = || -> io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&endpoint, CALL)?;
-        stream.set_read_timeout(Some(CALL))?;
-        stream.set_write_timeout(Some(CALL))?;
-        write!(stream, "GET /{SUBCOMMAND}/{nonce} HTTP/1.1\r\nHost: {endpoint}\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream
-            .take(u64::try_from(GRANTED.len()).unwrap_or(0))
-            .read_to_end(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = ask().map_err(|source| CallError::Io { endpoint, source })?;
-    if answer == GRANTED {
-        return Ok(());
-    }
-    Err(CallError::Answer {
-        endpoint,
-        answer: String::from_utf8_lossy(&answer).into_owned(),
-    })
 }
 
 #[cfg(test)]

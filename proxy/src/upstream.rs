@@ -1,8 +1,8 @@
-//! The way to AWS, for everything that the proxy asks there (P17): straight to where it was told, through no intermediary that the environment
-//! names, and no answer longer than what such an answer can be.
+//! The way to AWS, for everything that the proxy asks there (P17), and to GitLab: straight to where it was told, through no intermediary that the
+//! environment names and to no other place that an answer names, and no answer longer than what such an answer can be.
 
-use aws_smithy_http_client::Builder;
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder, Connector, HttpClientError};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
@@ -11,15 +11,35 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
 
-/// Bytes of an answer. Session tokens have a few thousand characters; nothing else here is as long.
+/// Bytes of an answer. Session tokens have a few thousand characters; what GitLab says of a job is longer only if its commit's message is.
 const ANSWER_MAX: usize = 64 * 1024;
 
-/// A client that keeps to this. The SDK's own default follows `HTTP_PROXY` and `HTTPS_PROXY`, even to the metadata endpoint.
-pub(crate) fn client() -> SharedHttpClient {
+/// A client that keeps to this; one is enough for a process, since each has its own authorities and connections. The SDK's own default follows
+/// `HTTP_PROXY` and `HTTPS_PROXY`, even to the metadata endpoint.
+#[must_use]
+pub fn client() -> SharedHttpClient {
     let direct = Builder::new()
         .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
         .build_https();
     SharedHttpClient::new(Bounded { inner: direct })
+}
+
+/// The same for a server that is no part of AWS. Certificates are judged by these authorities alone (PEM, without a fault), else by those of the
+/// platform.
+///
+/// # Errors
+/// Never, as the library is now.
+pub fn connector(authorities: Option<Vec<u8>>) -> Result<SharedHttpConnector, HttpClientError> {
+    let store = match authorities {
+        Some(certificates) => TrustStore::empty().with_pem_certificate(certificates),
+        None => TrustStore::default(),
+    };
+    let direct = Connector::builder()
+        .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(TlsContext::builder().with_trust_store(store).build()?)
+        .build();
+    let inner = SharedHttpConnector::new(direct);
+    Ok(SharedHttpConnector::new(Bounded { inner }))
 }
 
 #[derive(Debug)]
@@ -95,7 +115,10 @@ mod tests {
             sts_endpoint: Some(url),
             ..config.aws
         };
-        let sts = Sts::new(&aws, &ambient::clock(), |_| Some("AKIAENV".to_owned())).unwrap();
+        let sts = Sts::new(&aws, &ambient::clock(), &super::client(), |_| {
+            Some("AKIAENV".to_owned())
+        })
+        .unwrap();
         let failure = sts.assume_role(&Key::new(&grant)).await.unwrap_err();
         assert_eq!(failure, Failure::Broken);
         // Two tries, and what the kernel holds of each.

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end the program")]
 
 use fake_sts::policy::{Ask, Attributes, Finding, Keys, Kind, Policy, evaluate, parse_text};
+use metadata_proxy::compat::{Profile, Setting, VARIABLES, common, examine};
 use metadata_proxy::config::{Config, Environment};
 
 const AWS: &str = include_str!("../../docs/aws.md");
 const INSTALL: &str = include_str!("../../docs/install.md");
+const MIGRATE: &str = include_str!("../../docs/migrate.md");
 const README: &str = include_str!("../../README.md");
 const PACKAGED: &str = include_str!("../../ci/package/metadata-proxy.toml");
 const UNIT: &str = include_str!("../../ci/package/metadata-proxy.service");
@@ -37,6 +39,26 @@ fn the_configurations_have_no_fault() {
     assert_eq!(packaged.warnings(), [""; 0]);
     let shown = read("README.md", blocks(README, "toml").first().unwrap());
     assert!(shown.rules.len() == 1 && packaged.rules.len() == 1);
+}
+
+#[test]
+fn what_is_commented_out_has_no_fault_either() {
+    let (active, commented) = PACKAGED.split_once("\n# Asked,").unwrap();
+    let lines = commented.lines().skip(1).map(|line| line.strip_prefix('#').unwrap());
+    let whole = format!("{active}\n{}", lines.collect::<Vec<_>>().join("\n"));
+    let packaged = read("metadata-proxy.toml", &whole);
+    assert_eq!((packaged.rules.len(), packaged.gitlab.len()), (2, 1));
+    assert_eq!(packaged.warnings(), [""; 0]);
+    let shown = blocks(README, "toml")
+        .into_iter()
+        .find(|block| block.contains("[[gitlab]]"))
+        .unwrap();
+    let rule = "verify = true\nprotected = true\n";
+    let shown = read("README.md", &format!("{active}\n{rule}{shown}"));
+    assert_eq!(
+        (shown.warnings().len(), shown.gitlab[0].token_file.is_some()),
+        (0, true)
+    );
 }
 
 fn caller(role: &str) -> Attributes<'_> {
@@ -110,4 +132,54 @@ fn the_container_is_given_what_the_unit_has() {
     of_unit.sort_unstable();
     of_container.sort_unstable();
     assert_eq!(of_container, of_unit);
+}
+
+/// The fenced blocks of a language that are indented as part of a list, without the indentation.
+fn indented(document: &str, language: &str) -> Vec<String> {
+    let outdented: Vec<&str> = document
+        .lines()
+        .map(|line| line.strip_prefix("   ").unwrap_or(line))
+        .collect();
+    let outdented = outdented.join("\n");
+    blocks(&outdented, language).into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_becomes_of_the_example_of_an_earlier_proxy_is_what_check_says() {
+    let configuration = indented(MIGRATE, "toml").remove(0);
+    let config = read("migrate.md", &configuration);
+    assert!(config.is_observing());
+    let compat = config.compat.as_ref().unwrap();
+    let file = compat.environment_file.as_ref().unwrap().display().to_string();
+    let examined = examine(&file, &indented(MIGRATE, "sh").remove(0), compat, &config);
+    assert_eq!(examined.faults, []);
+    assert_eq!(
+        indented(MIGRATE, "text").remove(0),
+        examined.assessment.to_string().trim_end(),
+        "the document is behind: put this into it"
+    );
+}
+
+#[test]
+fn every_setting_of_the_earlier_proxies_is_told_and_no_other() {
+    let tables: [(&str, &[Setting]); 4] = [
+        ("jippi/go-metadataproxy", Profile::GoMetadataproxy.settings()),
+        ("lyft/metadataproxy", Profile::Lyft.settings()),
+        ("Both", common()),
+        ("In a container's environment", VARIABLES),
+    ];
+    let (mut found, mut expected) = (Vec::new(), Vec::new());
+    for (heading, settings) in tables {
+        let (_, section) = MIGRATE.split_once(&format!("\n### {heading}\n")).unwrap();
+        let rows = section.lines().take_while(|line| !line.starts_with('#'));
+        found.push(heading.to_owned());
+        found.extend(rows.filter(|line| line.starts_with("| `")).map(str::to_owned));
+        expected.push(heading.to_owned());
+        expected.extend(settings.iter().map(Setting::row));
+    }
+    assert_eq!(
+        found.join("\n"),
+        expected.join("\n"),
+        "the document is behind: put this into it"
+    );
 }

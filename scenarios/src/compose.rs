@@ -102,11 +102,11 @@ pub fn world(cases: &[&Case], settings: &InstanceSettings) -> String {
     world.to_string()
 }
 
-/// The operator's configuration of the proxy: one rule for each `[[rule]]` of these cases, but for those for the jobs in `without`. `image_id` knows
-/// the id of a job's image.
+/// The operator's configuration of the proxy: one rule for each `[[rule]]` of these cases, but for those for jobs that are `withdrawn`, by case and
+/// job. `image_id` knows the id of a job's image.
 pub fn proxy_config(
-    cases: &[&Case],
-    without: &[String],
+    cases: &[Case],
+    withdrawn: impl Fn(&str, &str) -> bool,
     image_id: impl Fn(&str, &Job) -> String,
     engine_socket: &str,
     sts: &str,
@@ -116,15 +116,18 @@ pub fn proxy_config(
     let mut rules = Vec::new();
     for case in cases {
         let cast = Cast::new(case);
-        let kept = |(_, rule): &(usize, &Rule)| !without.contains(&rule.job);
+        let kept = |(_, rule): &(usize, &Rule)| !withdrawn(&case.id, &rule.job);
         for (index, rule) in case.rules.iter().enumerate().filter(kept) {
             let project = cast.jobs.get(&rule.job).map_or(0, |(project, _)| *project);
-            let mut entry = table([
-                ("name", text(&format!("{}-{index}", case.id.to_lowercase()))),
-                ("runner", text(&cast.runner_id)),
-                ("gitlab", text(GITLAB)),
-                ("project", Value::Integer(project.try_into().unwrap_or(i64::MAX))),
-            ]);
+            let mut entry = table([("name", text(&format!("{}-{index}", case.id.to_lowercase())))]);
+            match &rule.container {
+                Some(label) => entry.extend(table([("container", table([("label", text(label))]).into())])),
+                None => entry.extend(table([
+                    ("runner", text(&cast.runner_id)),
+                    ("gitlab", text(GITLAB)),
+                    ("project", Value::Integer(project.try_into().unwrap_or(i64::MAX))),
+                ])),
+            }
             if !rule.kind.is_empty() {
                 entry.insert("kind".to_owned(), list(&rule.kind));
             }

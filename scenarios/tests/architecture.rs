@@ -191,9 +191,17 @@ fn decisions_touch_no_socket_no_runtime_no_clock_and_no_file() {
 
 /// Where decisions are made.
 const PURE: &[&str] = &[
+    "proxy/src/answer",
+    "proxy/src/attest/judge.rs",
+    "proxy/src/audit/keys.rs",
+    "proxy/src/compat",
     "proxy/src/config",
     "proxy/src/control/sessions.rs",
     "proxy/src/doctor/judge.rs",
+    "proxy/src/engine/lines.rs",
+    "proxy/src/bucket.rs",
+    "proxy/src/gitlab/answer.rs",
+    "proxy/src/gitlab/token.rs",
     "proxy/src/explain/mod.rs",
     "proxy/src/explain/page.rs",
     "proxy/src/explain/words.rs",
@@ -201,6 +209,7 @@ const PURE: &[&str] = &[
     "proxy/src/paragraph.rs",
     "proxy/src/policy",
     "proxy/src/runner",
+    "proxy/src/selftest/canary.rs",
     "scenarios/src/oracle",
     "scenarios/src/verdict.rs",
     "scenarios/src/expand.rs",

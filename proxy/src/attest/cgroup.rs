@@ -1,5 +1,6 @@
 //! The cgroup v2 hierarchy: where it is mounted, which directory a process is in, which directory is a container's own, and what
-//! lies below it. Directories are told apart by inode number; their names say nothing (rule A6).
+//! lies below it. Directories are told apart by inode number; their names say nothing (rule A6). Hierarchies of cgroup v1 show whose a process
+//! is as well, but the kernel gives no socket's owner in them.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -10,9 +11,16 @@ use std::path::{Component, Path, PathBuf};
 /// How many directories one search may look at. A job with a writable hierarchy can make as many as it likes.
 const SEARCH_DIRECTORIES: usize = 2048;
 
-/// A mounted cgroup v2 hierarchy.
+/// Hierarchies of cgroup v1 in which every runtime puts its containers, the usual first.
+const OLD: [&str; 3] = ["name=systemd", "memory", "pids"];
+/// Tells directories of cgroup v1 from those of v2, whose numbers are counted and never get there.
+const OLD_BIT: u64 = 1 << 63;
+
+/// A mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
+    /// What tells a hierarchy of cgroup v1 from others; absent for cgroup v2.
+    controller: Option<&'static str>,
     mount: PathBuf,
     /// The cgroup that is mounted there; `/` unless a cgroup namespace or a bind mount narrows it.
     root: PathBuf,
@@ -23,13 +31,30 @@ impl Hierarchy {
     /// A mount of the whole hierarchy is preferred to one of a part.
     #[must_use]
     pub fn find(mountinfo: &str) -> Option<Self> {
+        Self::find_mounted(mountinfo, None)
+    }
+
+    /// The same for a hierarchy of cgroup v1 in which containers are.
+    #[must_use]
+    pub fn find_old(mountinfo: &str) -> Option<Self> {
+        OLD.iter()
+            .find_map(|controller| Self::find_mounted(mountinfo, Some(controller)))
+    }
+
+    fn find_mounted(mountinfo: &str, controller: Option<&'static str>) -> Option<Self> {
         let mut found = None;
         for line in mountinfo.lines() {
             // proc_pid_mountinfo(5): id parent device root mount-point options [optional…] - type source options
             let Some((before, after)) = line.split_once(" - ") else {
                 continue;
             };
-            if after.split(' ').next() != Some("cgroup2") {
+            let mut words = after.split(' ');
+            let is_meant = match (words.next(), controller) {
+                (Some("cgroup2"), None) => true,
+                (Some("cgroup"), Some(wanted)) => words.flat_map(|word| word.split(',')).any(|option| option == wanted),
+                (Some(_) | None, _) => false,
+            };
+            if !is_meant {
                 continue;
             }
             let mut fields = before.split(' ').skip(3);
@@ -37,6 +62,7 @@ impl Hierarchy {
                 continue;
             };
             let hierarchy = Self {
+                controller,
                 mount: unescape(mount),
                 root: unescape(root),
             };
@@ -46,6 +72,39 @@ impl Hierarchy {
             found.get_or_insert(hierarchy);
         }
         found
+    }
+
+    /// The path in this hierarchy in the text of `/proc/PID/cgroup`.
+    #[must_use]
+    pub fn path<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let Some(wanted) = self.controller else {
+            return unified_path(text);
+        };
+        text.lines().find_map(|line| {
+            // hierarchy-ID:controller-list:path, as in cgroups(7)
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next()?, fields.next()?);
+            let is_meant = controllers.split(',').any(|controller| controller == wanted);
+            (is_meant && path.starts_with('/')).then_some(path)
+        })
+    }
+
+    /// The number that stands for a directory of this hierarchy.
+    ///
+    /// # Errors
+    /// The directory is gone.
+    pub fn number(&self, directory: &Path) -> io::Result<u64> {
+        Ok(self.mark(id(directory)?))
+    }
+
+    /// Whether this is the hierarchy of cgroup v2.
+    #[must_use]
+    pub const fn is_unified(&self) -> bool {
+        self.controller.is_none()
+    }
+
+    const fn mark(&self, id: u64) -> u64 {
+        if self.is_unified() { id } else { id | OLD_BIT }
     }
 
     /// The directory of the cgroup that `/proc/PID/cgroup` names. None for a path outside of what is mounted.
@@ -116,7 +175,7 @@ pub fn ancestors(hierarchy: &Hierarchy, directory: &Path) -> Vec<u64> {
         .ancestors()
         .skip(1)
         .take_while(|ancestor| ancestor.starts_with(&hierarchy.mount))
-        .filter_map(|ancestor| id(ancestor).ok())
+        .filter_map(|ancestor| hierarchy.number(ancestor).ok())
         .collect();
     ids.reverse();
     ids
@@ -189,6 +248,26 @@ mod tests {
     }
 
     #[test]
+    fn a_hierarchy_of_version_1_is_found_by_its_controller_and_its_directories_are_none_of_version_2() {
+        let systemd = format!("{HYBRID}40 30 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n");
+        let text = "12:cpu,memory:/docker/m\n9:name=systemd:/docker/s\n1:xmemory:/x\n0::/docker/u\n";
+        let found = Hierarchy::find_old(&systemd).unwrap();
+        assert_eq!(found.path(text), Some("/docker/s"));
+        assert_eq!(
+            found.directory("/docker/s"),
+            Some("/sys/fs/cgroup/systemd/docker/s".into())
+        );
+        let memory = Hierarchy::find_old(HYBRID).unwrap();
+        assert_eq!(memory.path(text), Some("/docker/m"));
+        assert_eq!(memory.path("0::/docker/u\n"), None);
+        assert_eq!(Hierarchy::find_old(PURE), None);
+        let unified = Hierarchy::find(HYBRID).unwrap();
+        assert_eq!(unified.path(text), Some("/docker/u"));
+        let top = tempfile::tempdir().unwrap();
+        assert_ne!(unified.number(top.path()).unwrap(), memory.number(top.path()).unwrap());
+    }
+
+    #[test]
     fn a_process_names_its_unified_cgroup_on_the_line_of_hierarchy_0() {
         assert_eq!(unified_path("12:memory:/docker/y\n0::/docker/x\n"), Some("/docker/x"));
         assert_eq!(unified_path("12:memory:/docker/y\n"), None);
@@ -244,6 +323,7 @@ mod tests {
         fn no_text_makes_the_parsers_panic(text in ".{0,200}", id in "[a-f0-9]{64}") {
             let _ = Hierarchy::find(&text).and_then(|found| found.directory(&text));
             let _ = unified_path(&text);
+            let _ = Hierarchy::find_old(HYBRID).and_then(|found| found.path(&text).map(str::len));
             let _ = own_path(&text, &id);
         }
 

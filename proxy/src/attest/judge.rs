@@ -1,7 +1,7 @@
 //! What a kernel record proves about a connection (rules A1 to A3). Pure: it sees a record and the question, and no socket.
 
 use super::sock_diag::{Query, Record};
-use crate::caller::Unattested;
+use crate::caller::{Level, Unattested};
 
 /// `TCP_ESTABLISHED`.
 pub const ESTABLISHED: u8 = 1;
@@ -15,17 +15,17 @@ const ROOT: u64 = 1;
 /// What is left when every doubt is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proof {
-    /// The cgroup of the process that created the socket.
-    pub cgroup_id: u64,
+    /// The cgroup of the process that created the socket; with [`Level::Cgroup`] never absent.
+    pub cgroup_id: Option<u64>,
     /// The socket itself.
     pub cookie: u64,
 }
 
-/// Judges the answer to `query`.
+/// Judges the answer to `query`. The level decides about the last rule alone: whether the kernel must name a cgroup.
 ///
 /// # Errors
 /// The first of the rules that the record breaks.
-pub fn judge(query: &Query, record: Option<&Record>) -> Result<Proof, Unattested> {
+pub fn judge(query: &Query, record: Option<&Record>, level: Level) -> Result<Proof, Unattested> {
     let Some(record) = record else {
         return Err(if query.cookie.is_some() {
             Unattested::AnotherSocket
@@ -48,9 +48,10 @@ pub fn judge(query: &Query, record: Option<&Record>) -> Result<Proof, Unattested
     if query.cookie.is_some_and(|cookie| cookie != record.cookie) {
         return Err(Unattested::AnotherSocket);
     }
-    match record.cgroup_id {
-        None | Some(0 | ROOT) => Err(Unattested::NoCgroup),
-        Some(cgroup_id) => Ok(Proof {
+    let cgroup_id = record.cgroup_id.filter(|id| *id > ROOT);
+    match (level, cgroup_id) {
+        (Level::Cgroup, None) => Err(Unattested::NoCgroup),
+        (Level::Cgroup, Some(_)) | (Level::Netns, _) => Ok(Proof {
             cgroup_id,
             cookie: record.cookie,
         }),
@@ -62,6 +63,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn judge(query: &Query, record: Option<&Record>) -> Result<Proof, Unattested> {
+        super::judge(query, record, Level::Cgroup)
+    }
 
     fn query() -> Query {
         Query {
@@ -90,7 +95,7 @@ mod tests {
         assert_eq!(
             judge(&query(), Some(&record())),
             Ok(Proof {
-                cgroup_id: 4242,
+                cgroup_id: Some(4242),
                 cookie: 9
             })
         );
@@ -102,7 +107,7 @@ mod tests {
             assert_eq!(
                 judge(&query(), Some(&Record { state, ..record() })),
                 Ok(Proof {
-                    cgroup_id: 4242,
+                    cgroup_id: Some(4242),
                     cookie: 9
                 })
             );
@@ -172,7 +177,7 @@ mod tests {
             cgroup_id: Some(4243),
             ..record()
         };
-        assert_eq!(judge(&query(), Some(&another_run)).unwrap().cgroup_id, 4243);
+        assert_eq!(judge(&query(), Some(&another_run)).unwrap().cgroup_id, Some(4243));
     }
 
     proptest! {
@@ -187,6 +192,27 @@ mod tests {
             let sound = [1, 4, 5].contains(&state) && inode != 0 && port == 40_000
                 && cgroup_id.is_some_and(|id| id > 1) && pinned.is_none_or(|pin| pin == cookie);
             prop_assert_eq!(judge(&query, Some(&record)).is_ok(), sound);
+        }
+
+        #[test]
+        fn a_weaker_level_forgives_the_missing_cgroup_and_nothing_else(
+            state in any::<u8>(), inode in 0_u32..3, cookie in 0_u64..4, pinned in proptest::option::of(0_u64..4),
+            cgroup_id in proptest::option::of(0_u64..4), port in 39_999_u16..40_002, is_there in any::<bool>(),
+        ) {
+            let query = Query { cookie: pinned, ..query() };
+            let local = std::net::SocketAddr::new(query.local.ip(), port);
+            let record = Record { state, inode, cookie, cgroup_id, local, ..record() };
+            let named = Record { cgroup_id: Some(4242), ..record };
+            let at = |record, level| super::judge(&query, is_there.then_some(record), level);
+            let (weak, strict) = (at(&record, Level::Netns), at(&record, Level::Cgroup));
+            // As if the kernel had named a cgroup: the same socket, or the same refusal.
+            prop_assert_eq!(weak.map(|proof| proof.cookie), at(&named, Level::Cgroup).map(|proof| proof.cookie));
+            // What the stricter level accepts the weaker one accepts as the same; what it refuses besides has no cgroup.
+            match strict {
+                Ok(proof) => prop_assert_eq!(weak, Ok(proof)),
+                Err(Unattested::NoCgroup) => prop_assert!(weak.is_ok_and(|proof| proof.cgroup_id.is_none())),
+                Err(refusal) => prop_assert_eq!(weak, Err(refusal)),
+            }
         }
     }
 }

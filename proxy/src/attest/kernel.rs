@@ -11,21 +11,21 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::cgroup::Hierarchy;
 use super::conntrack;
+use super::level::{Offer, Unservable, hierarchies};
 use super::namespace::{Entrance, Found, Namespace};
+use super::patience;
 use super::registry::Registry;
 use super::run::Run;
 use super::sock_diag::Query;
 use super::sources::Guard;
 use super::strangers::Strangers;
-use crate::caller::{Attestor, Connection, Facts, Unattested};
+use super::survey::own_network;
+use crate::caller::{Attestor, Connection, Facts, Level, Unattested};
 use crate::engine::Engine;
 
 const NOT_AT_ALL: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-/// How long a connection may wait to be explained: requests arrive before the engine knows their container.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two looks; doubled each time, so that a peer that nobody can explain costs the engine little.
+/// Between two looks whether the engine was read.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long the first reading of the engine may take: inspecting a container takes a few milliseconds, and there may be a thousand.
 const FIRST_SYNC: Duration = Duration::from_secs(30);
@@ -37,9 +37,9 @@ const SEARCHES: usize = 4;
 /// The attestor cannot work on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is no cgroup v2 hierarchy.
-    #[error("no cgroup v2 hierarchy is mounted (pure cgroup v1): the kernel cannot tell whose a connection is")]
-    NoCgroup2,
+    /// The level that is configured cannot be served.
+    #[error(transparent)]
+    Level(#[from] Unservable),
     /// The thread or its sockets could not be made.
     #[error("preparing to enter network namespaces")]
     Io(#[from] std::io::Error),
@@ -59,17 +59,26 @@ pub struct KernelAttestor {
     searches: Arc<Semaphore>,
     guard: Option<Arc<Guard>>,
     strangers: Arc<Mutex<Strangers>>,
+    /// The number of the host's own network namespace.
+    home: u64,
 }
 
 impl KernelAttestor {
     /// Reads the engine once and follows it until `stop`. `endpoints` are the destinations that are not direct connections.
     ///
     /// # Errors
-    /// The machine lacks something, or the engine does not answer.
-    pub async fn start(engine: Engine, endpoints: &[SocketAddr], stop: CancellationToken) -> Result<Self, StartError> {
-        let hierarchy = Hierarchy::find(&fs::read_to_string("/proc/self/mountinfo")?).ok_or(StartError::NoCgroup2)?;
-        let registry = Arc::new(Registry::new(engine, hierarchy));
-        let entrance = Entrance::start()?;
+    /// The machine lacks something that the level needs, or the engine does not answer.
+    pub async fn start(
+        engine: Engine,
+        endpoints: &[SocketAddr],
+        level: Level,
+        stop: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        Offer::look(&mounts)?.check(level)?;
+        let registry = Arc::new(Registry::new(engine, hierarchies(&mounts, level), level));
+        let entrance = Entrance::start(level)?;
+        let home = own_network()?;
         tokio::spawn(Arc::clone(&registry).follow(stop));
         let deadline = Instant::now() + FIRST_SYNC;
         while registry.check_synced().is_err() {
@@ -87,6 +96,7 @@ impl KernelAttestor {
             searches,
             guard: None,
             strangers: Arc::default(),
+            home,
         })
     }
 
@@ -137,7 +147,11 @@ impl KernelAttestor {
             }
         }
         let (namespace, found) = found.ok_or(refusal)?;
-        let run = self.owner(&namespace, found.proof.cgroup_id).await?;
+        let run = match (self.registry.level(), found.proof.cgroup_id) {
+            (Level::Cgroup, Some(cgroup_id)) => self.owner(&namespace, cgroup_id).await?,
+            (Level::Cgroup, None) => return Err(Unattested::NoCgroup),
+            (Level::Netns, cgroup_id) => self.only_inhabitant(&namespace, cgroup_id).await?,
+        };
         run.check()?;
         self.registry.check_alone(&run)?;
         if let Some(guard) = &self.guard {
@@ -165,40 +179,46 @@ impl KernelAttestor {
         first: Unattested,
         is_resting: bool,
     ) -> Result<(Arc<Facts>, Pin), Unattested> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut refusal = first;
-        let mut pause = PAUSE;
-        let mut is_first_time = true;
-        while is_worth_another_look(refusal, is_first_time) {
-            if !is_first_time {
-                tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
-                pause *= 2;
+        patience::look_again(first, || async {
+            // A container that starts with the address is heard of by events all the same.
+            if is_resting {
+                return self.look(connection).await;
             }
-            is_first_time = false;
-            let looked = tokio::time::timeout_at(deadline, async {
-                // A container that starts with the address is heard of by events all the same.
-                if is_resting {
-                    return self.look(connection).await;
-                }
-                let _permit = self.refreshes.acquire().await.map_err(|_| Unattested::Raced)?;
-                // Many connections of one new container wait here together; whoever comes later finds it known.
-                if let Ok(attested) = self.look(connection).await {
-                    return Ok(attested);
-                }
-                self.registry.refresh_address(connection.client.ip()).await?;
-                self.look(connection).await
-            });
-            refusal = match looked.await {
-                Ok(Ok(attested)) => return Ok(attested),
-                Ok(Err(refusal)) => refusal,
-                Err(_) => return Err(refusal),
-            };
-        }
-        Err(refusal)
+            let _permit = self.refreshes.acquire().await.map_err(|_| Unattested::Raced)?;
+            // Many connections of one new container wait here together; whoever comes later finds it known.
+            if let Ok(attested) = self.look(connection).await {
+                return Ok(attested);
+            }
+            self.registry.refresh_address(connection.client.ip()).await?;
+            self.look(connection).await
+        })
+        .await
     }
 
     fn strangers(&self) -> std::sync::MutexGuard<'_, Strangers> {
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The run that has the namespace to itself. The socket was found before anybody looks who is in there, and is asked for again by its
+    /// cookie before anything is written: whoever opened it was there when the engine was asked, or is gone and the socket with it.
+    async fn only_inhabitant(&self, namespace: &Namespace, cgroup_id: Option<u64>) -> Result<Arc<Run>, Unattested> {
+        if namespace.number == self.home {
+            return Err(Unattested::SharedNetwork);
+        }
+        let inhabitants = self.registry.index().inhabitants(namespace.number);
+        let run = match &inhabitants[..] {
+            [run] => Arc::clone(run),
+            [] => return Err(Unattested::NotRunning),
+            [_, _, ..] => return Err(Unattested::SharedNetwork),
+        };
+        // What the kernel says all the same is believed where it contradicts.
+        let named = cgroup_id.and_then(|id| self.registry.index().owner(id));
+        if named.is_some_and(|named| named.facts.run != run.facts.run) {
+            return Err(Unattested::SharedNetwork);
+        }
+        let _permit = self.searches.acquire().await.map_err(|_| Unattested::Raced)?;
+        self.registry.check_joiners(&run).await?;
+        Ok(run)
     }
 
     /// The run to which a cgroup belongs: its own, or one below its own (rule A6). It must live in the namespace where the socket is.
@@ -248,7 +268,7 @@ impl Attestor for KernelAttestor {
         if !is_resting
             && attested
                 .as_ref()
-                .is_err_and(|refusal| is_worth_another_look(*refusal, true))
+                .is_err_and(|refusal| patience::is_worth_another_look(*refusal, true))
         {
             self.strangers().add(peer, Instant::now());
         }
@@ -270,23 +290,6 @@ impl Attestor for KernelAttestor {
     }
 }
 
-/// Whether asking the engine again may explain a connection that one look did not.
-const fn is_worth_another_look(refusal: Unattested, is_first_time: bool) -> bool {
-    match refusal {
-        // The engine may not know yet.
-        Unattested::UnknownAddress | Unattested::NotRunning | Unattested::Raced => true,
-        // The address may have moved to another container: look once there, and not again.
-        Unattested::NoSuchSocket | Unattested::NotEstablished | Unattested::Orphaned => is_first_time,
-        Unattested::DirectConnection
-        | Unattested::NoCgroup
-        | Unattested::AnotherSocket
-        | Unattested::Ambiguous
-        | Unattested::SharedNetwork
-        | Unattested::Unfiltered
-        | Unattested::EngineUnavailable => false,
-    }
-}
-
 /// A socket that was pinned when its connection was accepted.
 #[derive(Debug)]
 pub struct Pin {
@@ -295,7 +298,7 @@ pub struct Pin {
     run: Arc<Run>,
     namespace: Arc<Namespace>,
     query: Query,
-    cgroup_id: u64,
+    cgroup_id: Option<u64>,
     address: CancellationToken,
 }
 

@@ -17,7 +17,7 @@ use super::judge::{Proof, judge};
 use super::netlink;
 use super::readiness;
 use super::sock_diag::{Diag, Query};
-use crate::caller::{Connection, Unattested};
+use crate::caller::{Connection, Level, Unattested};
 
 /// A connection that was found: the proof, the question that finds it again, and the token of the address that it comes from.
 #[derive(Debug)]
@@ -31,6 +31,7 @@ pub(crate) struct Found {
 #[derive(Debug)]
 pub(crate) struct Namespace {
     pub(crate) number: u64,
+    level: Level,
     diag: Diag,
     asking: Mutex<OwnedFd>,
     addresses: Addresses,
@@ -84,7 +85,7 @@ impl Namespace {
     pub(crate) fn judge(&self, query: &Query) -> Result<Proof, Unattested> {
         // The kernel cannot be asked any more: whatever was true before is a doubt now.
         let record = self.diag.ask(query).map_err(|_| Unattested::Raced)?;
-        judge(query, record.as_ref())
+        judge(query, record.as_ref(), self.level)
     }
 
     fn interfaces(&self) -> Result<Vec<u32>, Unattested> {
@@ -149,13 +150,13 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    /// Starts the thread; it ends with the last clone of this value.
-    pub(crate) fn start() -> io::Result<Self> {
+    /// Starts the thread; it ends with the last clone of this value. What is found in the namespaces is judged by this level.
+    pub(crate) fn start(level: Level) -> io::Result<Self> {
         let (visits, waiting) = mpsc::channel::<Visit>();
         let home = File::open("/proc/thread-self/ns/net")?;
         thread::Builder::new().name("namespaces".to_owned()).spawn(move || {
             for visit in waiting {
-                let opened = enter_and_open(&visit.namespace, visit.number);
+                let opened = enter_and_open(&visit.namespace, visit.number, level);
                 drop(visit.namespace);
                 // A thread that cannot come back would keep a dead container's namespace, and open the next one from there.
                 let back = move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::Network));
@@ -183,10 +184,11 @@ impl Entrance {
     }
 }
 
-fn enter_and_open(namespace: &File, number: u64) -> io::Result<Namespace> {
+fn enter_and_open(namespace: &File, number: u64, level: Level) -> io::Result<Namespace> {
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
     Ok(Namespace {
         number,
+        level,
         diag: Diag::open()?,
         asking: Mutex::new(netlink::open(None)?),
         addresses: Addresses::open()?,

@@ -1,19 +1,22 @@
 //! The runs that the engine has told of and the kernel has confirmed: how they get in, and how they leave.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::cgroup::Hierarchy;
 use super::index::{Index, Place};
 use super::run::{Body, Run};
-use crate::caller::{self, Facts, Unattested};
-use crate::engine::{Change, Engine, EngineError};
+use super::survey::network_of;
+use crate::caller::{self, Facts, Level, Unattested};
+use crate::engine::{Change, Engine, EngineError, Listed};
 
 /// Containers inspected at the same time when everything is read again.
 const ADMISSIONS: usize = 4;
@@ -27,24 +30,29 @@ const RECONNECT: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Registry {
     engine: Engine,
-    hierarchy: Hierarchy,
+    hierarchies: Vec<Hierarchy>,
+    level: Level,
     index: Mutex<Index<Arc<Run>>>,
     /// Whether the engine's events are being followed. Without them nothing is attested (rule A4).
     is_synced: AtomicBool,
     changed: Notify,
     /// Whoever wants to hear of containers that have started.
     arrivals: OnceLock<mpsc::Sender<Arc<Facts>>>,
+    /// Containers that are being taken in because of an event, and whether another came meanwhile.
+    admissions: Mutex<HashMap<String, bool>>,
 }
 
 impl Registry {
-    pub(crate) fn new(engine: Engine, hierarchy: Hierarchy) -> Self {
+    pub(crate) fn new(engine: Engine, hierarchies: Vec<Hierarchy>, level: Level) -> Self {
         Self {
             engine,
-            hierarchy,
+            hierarchies,
+            level,
             index: Mutex::default(),
             is_synced: AtomicBool::new(false),
             changed: Notify::new(),
             arrivals: OnceLock::new(),
+            admissions: Mutex::default(),
         }
     }
 
@@ -73,13 +81,22 @@ impl Registry {
         }
     }
 
+    /// By what callers are told apart.
+    pub(crate) const fn level(&self) -> Level {
+        self.level
+    }
+
     /// Whether everybody in the run's network namespace is of the same job: NET_RAW lets each of them read what the others are answered.
+    /// Where nothing tells them apart, nobody else may be there at all.
     pub(crate) fn check_alone(&self, run: &Run) -> Result<(), Unattested> {
         let index = self.index();
         if index.count_in(run.network()) < 2 {
             return Ok(());
         }
         let others = index.inhabitants(run.network());
+        if self.level == Level::Netns {
+            return Err(Unattested::SharedNetwork);
+        }
         if others
             .iter()
             .all(|other| other.facts.run == run.facts.run || other.facts.is_of_job_of(&run.facts))
@@ -109,6 +126,33 @@ impl Registry {
         Ok(())
     }
 
+    /// Whether no other container of the engine is in the run's network namespace, whatever the engine's list says of its state: that lags
+    /// behind a start, and inspecting does not. Who joins later has not opened the connection that is asked about.
+    pub(crate) async fn check_joiners(&self, run: &Run) -> Result<(), Unattested> {
+        let listed = self.engine.every().await.map_err(unavailable)?;
+        let own = &run.facts.run.container_id;
+        let joiners = listed
+            .into_iter()
+            .filter(|listed| listed.shares_network && listed.id != *own);
+        let looks = joiners.map(|listed| async move {
+            let inspected = self.engine.inspect(&listed.id).await.map_err(unavailable)?;
+            match inspected.filter(|one| one.is_running) {
+                None => Ok(()),
+                // It ended meanwhile, or is not to be seen from here: a doubt, and worth another look.
+                Some(one) => match network_of(one.pid) {
+                    Ok(number) if number == run.network() => Err(Unattested::SharedNetwork),
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(Unattested::Raced),
+                },
+            }
+        });
+        stream::iter(looks)
+            .buffer_unordered(ADMISSIONS)
+            .try_collect::<Vec<()>>()
+            .await
+            .map(drop)
+    }
+
     /// Takes a container in: what the engine says and what the kernel shows must agree, before and after (rule A5).
     pub(crate) async fn admit(self: &Arc<Self>, container: &str) -> Result<Arc<Run>, Unattested> {
         let first = self
@@ -130,7 +174,7 @@ impl Registry {
             }
             return Ok(run);
         }
-        let body = Body::open(&self.hierarchy, &first.id, first.pid)?;
+        let body = Body::open(&self.hierarchies, &first.id, first.pid)?;
         let image = self.engine.image(&first.image_id).await.map_err(unavailable)?;
         let second = self
             .engine
@@ -205,15 +249,7 @@ impl Registry {
     /// Applies one change that the engine told.
     async fn apply(self: &Arc<Self>, change: Change) {
         match change {
-            Change::Arrived { container } => {
-                let registry = Arc::clone(self);
-                // Inspecting waits for the start to be complete; later events must not wait for that.
-                tokio::spawn(async move {
-                    if let (Ok(run), Some(arrivals)) = (registry.admit(&container).await, registry.arrivals.get()) {
-                        drop(arrivals.try_send(Arc::clone(&run.facts)));
-                    }
-                });
-            }
+            Change::Arrived { container } => self.follow_up(container),
             Change::Ended { container } => {
                 let latest = self.index().latest(&container);
                 if let Some(run) = latest
@@ -232,28 +268,51 @@ impl Registry {
                     if run.set_endpoints(Vec::new()) {
                         self.changed.notify_one();
                     }
-                    let registry = Arc::clone(self);
-                    tokio::spawn(async move { registry.admit(&container).await.map(drop) });
+                    self.follow_up(container);
                 }
             }
         }
     }
 
+    /// Takes in the container of an event, in a task of its own: inspecting waits for a start to be complete, and later events must not wait for
+    /// that. A start is told of at least twice, as a container and for each of its networks: one task does for all of them.
+    fn follow_up(self: &Arc<Self>, container: String) {
+        match self.admissions().entry(container.clone()) {
+            Entry::Occupied(mut again) => {
+                again.insert(true);
+                return;
+            }
+            Entry::Vacant(vacant) => vacant.insert(false),
+        };
+        let registry = Arc::clone(self);
+        tokio::spawn(async move {
+            while {
+                if let (Ok(run), Some(arrivals)) = (registry.admit(&container).await, registry.arrivals.get()) {
+                    drop(arrivals.try_send(Arc::clone(&run.facts)));
+                }
+                registry.is_told_of_again(&container)
+            } {}
+        });
+    }
+
+    /// Whether an event came that the engine's answer may not know of; if not, the container is not followed up any more.
+    fn is_told_of_again(&self, container: &str) -> bool {
+        let mut admissions = self.admissions();
+        let again = admissions.get_mut(container).is_some_and(std::mem::take);
+        if !again {
+            admissions.remove(container);
+        }
+        again
+    }
+
+    fn admissions(&self) -> MutexGuard<'_, HashMap<String, bool>> {
+        self.admissions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads everything again: what runs is taken in, and what does not is dropped.
     async fn resync(self: &Arc<Self>) -> Result<(), EngineError> {
         let running = self.engine.running().await?;
-        for container in self.index().containers() {
-            if !running.iter().any(|listed| listed.id == container) {
-                let latest = self.index().latest(&container);
-                // The list lags behind the start of a container, so it alone ends nothing that lives.
-                if let Some(run) = latest
-                    && run.check().is_err()
-                {
-                    self.index().remove(&container);
-                    run.end();
-                }
-            }
-        }
+        self.drop_unlisted(&running);
         let admissions = running.into_iter().map(|listed| {
             let registry = Arc::clone(self);
             async move { registry.admit(&listed.id).await.map(drop) }
@@ -263,6 +322,23 @@ impl Registry {
             .for_each(|_| std::future::ready(()))
             .await;
         Ok(())
+    }
+
+    /// Drops what is not listed and does not live. The list lags behind the start of a container, so it alone ends nothing.
+    fn drop_unlisted(&self, running: &[Listed]) {
+        let listed: HashSet<&str> = running.iter().map(|listed| listed.id.as_str()).collect();
+        // Apart from the loop, which would hold the lock until its end.
+        let known = self.index().containers();
+        for container in known.iter().filter(|known| !listed.contains(known.as_str())) {
+            let latest = self.index().latest(container);
+            if let Some(run) = latest
+                && run.check().is_err()
+            {
+                self.index().remove_run(container, run.facts.run.cgroup_id);
+                run.end();
+                self.changed.notify_one();
+            }
+        }
     }
 
     /// Follows the engine until `stop`. `EngineUnavailable` is the answer to everybody whenever this is not in step.
@@ -334,3 +410,6 @@ fn ignore_race(admitted: Result<Arc<Run>, Unattested>) -> Result<(), Unattested>
         Ok(_) | Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,21 +30,27 @@ pub(crate) struct Body {
     pub(crate) cgroup_id: u64,
     pub(crate) ancestors: Vec<u64>,
     pub(crate) network: u64,
-    events: File,
+    /// Of cgroup v2 alone.
+    events: Option<File>,
 }
 
 impl Body {
-    /// Takes hold of the process that the engine named, and makes sure that it is in a cgroup of this container (rule A5).
-    pub(crate) fn open(hierarchy: &Hierarchy, container: &str, pid: i32) -> Result<Self, Unattested> {
+    /// Takes hold of the process that the engine named, and makes sure that it is in a cgroup of this container (rule A5), in the first
+    /// hierarchy that says so.
+    pub(crate) fn open(hierarchies: &[Hierarchy], container: &str, pid: i32) -> Result<Self, Unattested> {
         let gone = |_: io::Error| Unattested::Raced;
         let process = Process::open(pid).map_err(gone)?;
         let text = process.cgroup().map_err(gone)?;
-        let path = cgroup::unified_path(&text).ok_or(Unattested::NoCgroup)?;
-        // The number was used again, by something that is not in this container; or the engine keeps no cgroups that we can see.
-        let own = cgroup::own_path(path, container).ok_or(Unattested::NoCgroup)?;
-        let directory = hierarchy.directory(own).ok_or(Unattested::NoCgroup)?;
-        let events = File::open(directory.join("cgroup.events")).map_err(gone)?;
-        let cgroup_id = cgroup::id(&directory).map_err(gone)?;
+        // None: the number was used again, by something that is not in this container; or the engine keeps no cgroups that we can see.
+        let own = |hierarchy: &Hierarchy| hierarchy.directory(cgroup::own_path(hierarchy.path(&text)?, container)?);
+        let found = hierarchies.iter().find_map(|one| Some((one, own(one)?)));
+        let (hierarchy, directory) = found.ok_or(Unattested::NoCgroup)?;
+        let events = if hierarchy.is_unified() {
+            Some(File::open(directory.join("cgroup.events")).map_err(gone)?)
+        } else {
+            None
+        };
+        let cgroup_id = hierarchy.number(&directory).map_err(gone)?;
         let ancestors = cgroup::ancestors(hierarchy, &directory);
         let (_, network) = process.network().map_err(gone)?;
         Ok(Self {
@@ -57,10 +63,26 @@ impl Body {
         })
     }
 
+    /// Of a process that stands for a container's first, in the test's own namespace.
+    #[cfg(test)]
+    pub(crate) fn of(process: Process, cgroup_id: u64) -> Self {
+        let (_, network) = process.network().unwrap();
+        Self {
+            process,
+            directory: PathBuf::new(),
+            cgroup_id,
+            ancestors: Vec::new(),
+            network,
+            events: None,
+        }
+    }
+
     fn is_populated(&self) -> bool {
+        // Without such a file the first process stands for all: the engine ends a container with it.
+        let Some(events) = &self.events else { return true };
         let mut text = [0_u8; 64];
         // Fails with ENODEV once the directory is removed.
-        let length = self.events.read_at(&mut text, 0).unwrap_or(0);
+        let length = events.read_at(&mut text, 0).unwrap_or(0);
         cgroup::is_populated(text.get(..length).unwrap_or_default())
     }
 }
@@ -137,7 +159,8 @@ impl Run {
 
     /// The sockets into its network namespace, opened at the first use.
     pub(crate) async fn namespace(&self, entrance: &Entrance) -> Result<Arc<Namespace>, Unattested> {
-        if let Some(namespace) = self.lock().clone() {
+        let known = self.lock().clone();
+        if let Some(namespace) = known {
             return Ok(namespace);
         }
         let (file, number) = self.body.process.network().map_err(|_| Unattested::NotRunning)?;

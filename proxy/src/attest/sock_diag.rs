@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rustix::io::Errno;
 use rustix::net::netlink::SOCK_DIAG;
@@ -22,6 +22,8 @@ const CGROUP_ID: u16 = 21;
 const NO_COOKIE: u64 = u64::MAX;
 /// Length of `struct inet_diag_msg`.
 const RECORD: usize = 72;
+/// Questions about one namespace at the same time.
+const SEATS: usize = 2;
 
 /// One question: which socket has these two ends?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,22 +163,33 @@ fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
 }
 
-/// A netlink socket that answers for the network namespace in which it was opened, and keeps that namespace alive.
+/// Netlink sockets that answer for the network namespace in which they were opened, and keep that namespace alive.
 #[derive(Debug)]
 pub struct Diag {
+    /// Several: a container with many connections is asked about by every worker at once, and an answer comes back on the socket of its
+    /// question, so that each is held until then.
+    seats: [Mutex<Seat>; SEATS],
+}
+
+/// A socket, and the number of the last question.
+#[derive(Debug)]
+struct Seat {
     socket: OwnedFd,
-    sequence: Mutex<u32>,
+    sequence: u32,
 }
 
 impl Diag {
-    /// Opens the socket in the network namespace of the calling thread.
+    /// Opens the sockets in the network namespace of the calling thread.
     ///
     /// # Errors
     /// The kernel's refusal.
     pub fn open() -> io::Result<Self> {
+        let seat = || {
+            let socket = netlink::open(Some(SOCK_DIAG))?;
+            io::Result::Ok(Mutex::new(Seat { socket, sequence: 0 }))
+        };
         Ok(Self {
-            socket: netlink::open(Some(SOCK_DIAG))?,
-            sequence: Mutex::new(0),
+            seats: [seat()?, seat()?],
         })
     }
 
@@ -185,17 +198,34 @@ impl Diag {
     /// # Errors
     /// The kernel refused to answer, or the answer cannot be read. That there is no such socket is an answer.
     pub fn ask(&self, query: &Query) -> Result<Option<Record>, DiagError> {
-        // One question at a time: answers come back on the same socket.
-        let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
-        *sequence = sequence.wrapping_add(1);
-        netlink::send(&self.socket, &encode(query, *sequence))?;
+        self.seat().ask(query)
+    }
+
+    /// A seat that is free, or else the first that was asked for.
+    fn seat(&self) -> MutexGuard<'_, Seat> {
+        for seat in &self.seats {
+            match seat.try_lock() {
+                Ok(seat) => return seat,
+                Err(TryLockError::Poisoned(seat)) => return seat.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        let [first, _] = &self.seats;
+        first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    fn ask(&mut self, query: &Query) -> Result<Option<Record>, DiagError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        netlink::send(&self.socket, &encode(query, self.sequence))?;
         let mut buffer = [0_u8; 1024];
         // An answer left over from a question whose reader failed is skipped; there is at most one.
         for _ in 0..2 {
             let length = netlink::receive(&self.socket, &mut buffer)?;
             let bytes = buffer.get(..length).ok_or(DiagError::Malformed)?;
-            if netlink::messages(bytes).any(|message| message.sequence == *sequence) {
-                return decode(bytes, *sequence);
+            if netlink::messages(bytes).any(|message| message.sequence == self.sequence) {
+                return decode(bytes, self.sequence);
             }
         }
         Err(DiagError::Malformed)

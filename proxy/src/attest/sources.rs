@@ -14,7 +14,7 @@ use super::ports::{self, Port};
 use super::registry::Registry;
 use super::run::Run;
 use crate::caller::Unattested;
-use crate::firewall::{Owner, Sources, filter_sources};
+use crate::firewall::{FirewallError, Owner, Sources, change_sources, filter_sources};
 
 /// The filter is written again this often, whoever changed it: it lapses when the proxy is gone for longer.
 const EVERY: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const BURST: Duration = Duration::from_millis(25);
 /// What is in the filter lapses after 15 s (`firewall::sources`); it is believed for less.
 const BELIEVED: Duration = Duration::from_secs(12);
-/// A filter of the same content is not written again before that.
+/// Before that only what changed is written.
 const RECENT: Duration = Duration::from_secs(4);
 
 /// The addresses that are guarded, each in the network namespace where it may be used.
@@ -32,9 +32,10 @@ type Covered = HashSet<(u64, IpAddr)>;
 #[derive(Debug)]
 pub(crate) struct Guard {
     registry: Arc<Registry>,
-    /// With the time at which it was written.
+    /// With the time at which the whole filter was written.
     covered: Mutex<Option<(Arc<Covered>, Instant)>>,
-    written: tokio::sync::Mutex<Option<(Sources, Instant)>>,
+    /// What is in the filter, and the same time.
+    written: tokio::sync::Mutex<Option<Written>>,
 }
 
 impl Guard {
@@ -85,29 +86,20 @@ impl Guard {
         let mut written = self.written.lock().await;
         let runs = self.registry.index().all();
         let gathered = tokio::task::spawn_blocking(move || gather(&runs)).await;
-        // Before the filter is written: what is believed must not outlive what is there.
-        let now = Instant::now();
-        let result = match gathered {
-            Ok(Ok((sources, covered))) => {
-                let is_there = written
-                    .as_ref()
-                    .is_some_and(|(live, at)| *live == sources && at.elapsed() < RECENT);
-                if is_there {
-                    return;
-                }
-                filter_sources(&sources)
-                    .await
-                    .map(|()| (sources, covered))
-                    .map_err(|error| error.to_string())
-            }
-            Ok(Err(error)) => Err(error.to_string()),
+        let gathered = gathered.map_err(io::Error::from).flatten();
+        let written_now = match gathered {
+            Ok((sources, _)) if is_recent(written.as_ref(), &sources) => return,
+            Ok((sources, now_covered)) => put(written.take(), sources)
+                .await
+                .map(|(sources, at)| (sources, now_covered, at))
+                .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         let mut covered = self.covered.lock().unwrap_or_else(PoisonError::into_inner);
-        match result {
-            Ok((sources, now_covered)) => {
-                *written = Some((sources, now));
-                *covered = Some((Arc::new(now_covered), now));
+        match written_now {
+            Ok((sources, now_covered, at)) => {
+                *written = Some((sources, at));
+                *covered = Some((Arc::new(now_covered), at));
             }
             Err(error) => {
                 tracing::error!(%error, "containers on shared bridges cannot be kept to their addresses; they are refused");
@@ -116,6 +108,29 @@ impl Guard {
             }
         }
     }
+}
+
+/// The content of the filter, and when the whole of it was written.
+type Written = (Sources, Instant);
+
+fn is_recent(written: Option<&Written>, sources: &Sources) -> bool {
+    written.is_some_and(|(live, at)| live == sources && at.elapsed() < RECENT)
+}
+
+/// Writes what changed, or everything if that was long ago or the table is not as it was left.
+async fn put(written: Option<Written>, sources: Sources) -> Result<Written, FirewallError> {
+    if let Some((live, at)) = written.filter(|(_, at)| at.elapsed() < RECENT) {
+        match change_sources(&live, &sources).await {
+            Ok(()) => return Ok((sources, at)),
+            Err(error) => {
+                tracing::warn!(%error, "the filter of shared bridges is not as it was left; it is written anew");
+            }
+        }
+    }
+    // Before it is written: what is believed must not outlive what is there.
+    let at = Instant::now();
+    filter_sources(&sources).await?;
+    Ok((sources, at))
 }
 
 /// What each container may use, and from which ports.

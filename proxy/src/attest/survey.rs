@@ -5,10 +5,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use super::cgroup::Hierarchy;
+use super::level::hierarchies;
 use super::process::Process;
 use super::run::Body;
-use crate::caller::Unattested;
+use crate::caller::{Level, Unattested};
 
 /// What the kernel shows of a container's first process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +25,9 @@ pub struct Surveyed {
 ///
 /// # Errors
 /// What keeps its connections from being attested.
-pub fn survey(container: &str, pid: i32) -> Result<Surveyed, Unattested> {
+pub fn survey(container: &str, pid: i32, level: Level) -> Result<Surveyed, Unattested> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|_| Unattested::NoCgroup)?;
-    let hierarchy = Hierarchy::find(&mounts).ok_or(Unattested::NoCgroup)?;
-    let body = Body::open(&hierarchy, container, pid)?;
+    let body = Body::open(&hierarchies(&mounts, level), container, pid)?;
     Ok(Surveyed {
         directory: body.directory,
         cgroup_id: body.cgroup_id,

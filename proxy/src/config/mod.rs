@@ -1,8 +1,10 @@
 //! The operator's configuration: `metadata-proxy.toml` as values that can be relied upon. Reads no file and no environment itself.
 
 mod base;
+mod compat;
 mod engine;
 mod fault;
+mod gitlab;
 mod identity;
 mod names;
 mod operation;
@@ -21,12 +23,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::caller::Level;
+use crate::compat::{Compat, Mode};
 use crate::credentials::Rates;
 use crate::instance::Leaf;
 
 pub use base::Base;
 pub use engine::{Engine, Tls};
 pub use fault::{Fault, Faults};
+pub use gitlab::{Gitlab, RefType, Verification};
 pub use identity::{Identity, TAGS_MAX, TagKey};
 pub use names::{
     Account, ExternalId, Home, Host, Image, NameFault, Partition, Ref, Region, Role, Runner, SystemId,
@@ -50,6 +55,8 @@ pub struct Environment {
     pub sts_endpoint: Option<String>,
     /// `AWS_REGION`
     pub region: Option<String>,
+    /// `STATE_DIRECTORY`, from systemd
+    pub state_directory: Option<String>,
 }
 
 /// The whole configuration.
@@ -75,10 +82,18 @@ pub struct Config {
     pub attestation: Attestation,
     /// `[audit]`
     pub audit: Audit,
+    /// `[traces]`
+    pub traces: Option<Traces>,
+    /// `[revocations]`: the file where it is kept who is revoked; None: it is forgotten when the proxy ends.
+    pub revocations: Option<PathBuf>,
     /// `[reload]`
     pub reload: Reload,
     /// `[runner]`
     pub runner: RunnerFile,
+    /// `[compat]`
+    pub compat: Option<Compat>,
+    /// `[[gitlab]]`: no two of one host.
+    pub gitlab: Vec<Gitlab>,
     /// `[[rule]]`, in the file's order. No two with different outcomes can provably match one container.
     pub rules: Vec<Rule>,
 }
@@ -92,10 +107,17 @@ impl Config {
         read::read(file, text, environment)
     }
 
+    /// Whether what the rules refuse is not refused yet.
+    #[must_use]
+    pub fn is_observing(&self) -> bool {
+        self.compat.as_ref().is_some_and(|compat| compat.mode == Mode::Observe)
+    }
+
     /// What an operator should know although it is no fault.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        // First: nothing else matters as much.
+        let mut warnings: Vec<String> = self.compat.iter().flat_map(Compat::warnings).collect();
         if self.aws.session_seconds > CHAINED_SESSION_SECONDS {
             warnings.push(format!(
                 "aws.session_seconds is {}: if the proxy's own credentials are a role's session, AWS caps a session at {CHAINED_SESSION_SECONDS} \
@@ -110,6 +132,7 @@ impl Config {
             ));
         }
         warnings.extend(self.rules.iter().flat_map(Rule::warnings));
+        warnings.extend(self.warn_of_servers());
         if self.imds.require_token {
             let lenient = self.rules.iter().filter(|rule| !rule.require_token);
             warnings.extend(lenient.map(|rule| {
@@ -144,15 +167,41 @@ impl Config {
                     .to_owned(),
             );
         }
+        if self.attestation.level == Level::Netns {
+            warnings.push(
+                "attestation.level is \"netns\": a connection is taken to be its network namespace's only container's, and nothing says which \
+                 process opened it; containers that share a network namespace are all refused"
+                    .to_owned(),
+            );
+        }
         if !self.attestation.self_test {
             warnings.push(
                 "attestation.self_test is false: start-up does not prove that callers can be told apart".to_owned(),
             );
         }
-        if self.rules.is_empty() {
+        if self.rules.is_empty() && !self.is_observing() {
             warnings.push("there is no rule: every container is refused".to_owned());
         }
         warnings
+    }
+}
+
+impl Config {
+    /// GitLab servers that no rule has asked.
+    fn warn_of_servers(&self) -> impl Iterator<Item = String> + '_ {
+        let asks = |rule: &Rule, host: &Host| {
+            rule.verify.is_some() && rule.subject.jobs().is_some_and(|jobs| jobs.gitlab == *host)
+        };
+        let unasked = self
+            .gitlab
+            .iter()
+            .filter(move |server| !self.rules.iter().any(|rule| asks(rule, &server.host)));
+        unasked.map(|server| {
+            format!(
+                "no rule of gitlab = \"{}\" has verify = true: its [[gitlab]] is never asked",
+                server.host
+            )
+        })
     }
 }
 
@@ -265,8 +314,12 @@ pub enum Shared {
 /// How callers are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attestation {
+    /// By what: a weaker level than the default is the operator's choice, never the proxy's.
+    pub level: Level,
     /// A probe container must be attested before the proxy serves.
     pub self_test: bool,
+    /// How often the proof is made again while it serves, if at all.
+    pub self_test_every: Option<Duration>,
     /// How much longer than `job.timeout` a container is served (rule A11): the runner cleans up after it.
     pub grace: Duration,
 }
@@ -291,6 +344,17 @@ pub const RUNNER_FILE: &str = "/etc/gitlab-runner/config.toml";
 pub struct Reload {
     /// A file that has changed.
     pub watch: bool,
+}
+
+/// Where spans are sent, and how many of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traces {
+    /// A collector on this machine: it takes OTLP over HTTP.
+    pub collector: SocketAddr,
+    /// Where it takes them.
+    pub path: String,
+    /// Of a hundred requests, so many are traced: 1 to 100.
+    pub sample_percent: u8,
 }
 
 /// Where decisions are recorded.

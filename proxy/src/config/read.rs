@@ -15,7 +15,8 @@ use super::{
     Account, Attestation, Audit, Aws, Base, Bridges, CHAINED_SESSION_SECONDS, Config, ContainerCredentials,
     Credentials, Environment, Firewall, Home, HostAccess, Imds, Listen, MetricsAddress, Partition, Region, Shared,
 };
-use super::{base, engine, operation};
+use super::{base, compat, engine, gitlab, operation};
+use crate::caller::Level;
 use crate::credentials::Rates;
 use crate::instance::Leaf;
 
@@ -26,6 +27,10 @@ const METRICS_REMEDY: &str =
 const CHAINED: &str =
     "the proxy's own credentials are a role's session, and STS gives the sessions that it assumes an hour at most";
 const CHAINED_REMEDY: &str = "write 3600 or less, or give the proxy credentials of a user (aws.credentials)";
+
+/// Between two self-tests while the proxy serves, and what is too little: one takes a second, or half a minute where the host is busy.
+const SELF_TEST_EVERY_SECONDS: u64 = 3600;
+const SELF_TEST_SECONDS_MIN: u64 = 10;
 
 /// `after_script` has five minutes of its own, and cleaning up takes a while.
 const GRACE_SECONDS: u64 = 600;
@@ -47,12 +52,24 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
     let bridges = read_bridges(root.table("bridges"));
     let attestation = read_attestation(root.table("attestation"));
     let audit = read_audit(root.table("audit"));
+    let traces = root.optional_table("traces").and_then(operation::read_traces);
+    let revocations = operation::read_revocations(root.table("revocations"), environment);
     let reload = operation::read_reload(root.table("reload"));
     let runner = operation::read_runner(root.table("runner"));
+    let compat = root.optional_table("compat");
     // Without an account roles cannot be read; a stand-in lets every other fault of the rules still be found.
     let home = aws.as_ref().map(|aws| aws.home.clone()).or_else(stand_in);
+    let compat = compat.and_then(|fields| compat::read(fields, home.as_ref()));
     let is_chained = aws.as_ref().is_some_and(|aws| aws.credentials.is_session());
-    let rules = rules::read(&source, root.tables("rule"), home.as_ref(), &imds, is_chained);
+    let gitlab = gitlab::read(&source, root.tables("gitlab"));
+    let rules = rules::read(
+        &source,
+        root.tables("rule"),
+        home.as_ref(),
+        &imds,
+        is_chained,
+        gitlab.as_deref(),
+    );
     root.close();
     let config = engine.zip(aws).map(|(engine, aws)| Config {
         listen,
@@ -65,8 +82,12 @@ pub(super) fn read(file: &str, text: &str, environment: &Environment) -> Result<
         bridges,
         attestation,
         audit,
+        traces,
+        revocations,
         reload,
         runner,
+        compat,
+        gitlab: gitlab.unwrap_or_default(),
         rules,
     });
     source.finish(config)
@@ -294,11 +315,51 @@ fn read_bridges(mut fields: Fields<'_, '_>) -> Bridges {
     }
 }
 
+/// Why `address` is no level, although other proxies know no other: whatever is believed of an address, it is believed too late.
+const BY_ADDRESS: &str = "an address proves nobody: a request can arrive before any event, list or filter of the engine says who has its \
+                          address now (rules A1 and A4), and would get the credentials of whoever had it before";
+
+fn parse_level(text: &str) -> Result<Level, &'static str> {
+    match text {
+        "cgroup" => Ok(Level::Cgroup),
+        "netns" => Ok(Level::Netns),
+        "address" => Err(BY_ADDRESS),
+        _ => Err("no level of attestation"),
+    }
+}
+
 fn read_attestation(mut fields: Fields<'_, '_>) -> Attestation {
+    let level = fields.parse(
+        "level",
+        parse_level,
+        "write cgroup, or netns where the kernel cannot name the cgroup of a connection's owner",
+    );
+    let level = level.map(|found| found.value).unwrap_or_default();
     let self_test = fields.flag("self_test", true);
+    let self_test_every = read_self_test_every(&mut fields, self_test);
     let grace = Duration::from_secs(fields.number("grace_seconds", 0..86_401, GRACE_SECONDS));
     fields.close();
-    Attestation { self_test, grace }
+    Attestation {
+        level,
+        self_test,
+        self_test_every,
+        grace,
+    }
+}
+
+/// Once an hour costs the host a second of a container, and an alarm that comes an hour late still comes before somebody tries.
+fn read_self_test_every(fields: &mut Fields<'_, '_>, self_test: bool) -> Option<Duration> {
+    let name = "self_test_every_seconds";
+    let default = if self_test { SELF_TEST_EVERY_SECONDS } else { 0 };
+    let seconds = fields.number(name, 0..86_401, default);
+    if (1..SELF_TEST_SECONDS_MIN).contains(&seconds) {
+        let remedy = format!("write {SELF_TEST_SECONDS_MIN} or more, or 0 for never");
+        fields.fault_in(name, "makes containers faster than a busy host ends them", &remedy);
+    } else if seconds > 0 && !self_test {
+        let remedy = "remove it, or write self_test = true";
+        fields.fault_in(name, "asks for a self-test, and self_test is false", remedy);
+    }
+    (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
 fn read_audit(mut fields: Fields<'_, '_>) -> Audit {

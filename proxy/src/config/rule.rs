@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::subject::meet;
-use super::{CHAINED_SESSION_SECONDS, ExternalId, Field, Identity, Image, Role, Session, Subject};
+use super::{CHAINED_SESSION_SECONDS, ExternalId, Field, Identity, Image, Kind, Role, Session, Subject, Verification};
 use crate::instance::Leaf;
 
 /// One rule of the operator: which containers, and what they get.
@@ -29,6 +29,8 @@ pub struct Rule {
     pub paths: Option<BTreeSet<Leaf>>,
     /// IMDSv2 only. Where the rule does not say, `imds.require_token` does.
     pub require_token: bool,
+    /// What GitLab must confirm of a job before it is given anything; absent: it is not asked.
+    pub verify: Option<Verification>,
 }
 
 impl Rule {
@@ -39,6 +41,7 @@ impl Rule {
             .into_iter()
             .chain(self.warn_of_identity())
             .chain(self.warn_of_runner())
+            .chain(self.warn_of_kinds())
             .collect()
     }
 
@@ -50,6 +53,22 @@ impl Rule {
                  in common, so that others may have the same id; narrow the rule with system_id, or give the runner a new token",
                 self.name,
                 jobs.runner.as_str()
+            )
+        })
+    }
+
+    /// The runner gives a job's token to the containers of its script alone.
+    fn warn_of_kinds(&self) -> Option<String> {
+        let kinds = &self.subject.jobs().filter(|_| self.verify.is_some())?.kinds;
+        let without = kinds
+            .iter()
+            .filter(|kind| !matches!(kind, Kind::Build | Kind::Predefined));
+        let without: Vec<&str> = without.map(|kind| kind.as_str()).collect();
+        (!without.is_empty()).then(|| {
+            format!(
+                "rule {:?} has verify = true: containers of kind {} have no CI_JOB_TOKEN from the runner, so that they are refused",
+                self.name,
+                without.join(" and ")
             )
         })
     }
@@ -106,5 +125,6 @@ impl Rule {
             && self.identity == other.identity
             && self.paths == other.paths
             && self.require_token == other.require_token
+            && self.verify == other.verify
     }
 }

@@ -394,6 +394,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_text_may_be_as_long_as_sts_takes() {
+        assert!(name(&"a".repeat(64)).is_ok() && name(&"a".repeat(65)).is_err());
+        assert!(name("aa").is_ok() && name("a").is_err() && name("a{job}").is_ok());
+    }
+
     fn any_template() -> impl Strategy<Value = (Template, Vec<Field>)> {
         let part = prop_oneof![
             "[a-z0-9+,@.-]{0,3}",

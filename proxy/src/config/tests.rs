@@ -1,11 +1,13 @@
 //! What a configuration may say, and how its faults read.
 
+mod names;
 mod rules;
 mod session;
 
 use std::time::Duration;
 
 use super::{Audit, Config, Environment, Kind, MetricsAddress};
+use crate::caller::Level;
 use crate::fixture::{HEADER, RULE};
 
 fn read(text: &str) -> Result<Config, String> {
@@ -37,6 +39,7 @@ require_token = true
 [firewall]
 manage = true
 [attestation]
+level = "cgroup"
 self_test = true
 grace_seconds = 60
 [audit]
@@ -83,6 +86,8 @@ fn what_is_left_out_is_safe() {
     let config = read(&format!("{HEADER}{RULE}")).unwrap();
     assert!(config.imds.require_token && config.firewall.manage && config.attestation.self_test);
     assert_eq!(config.attestation.grace, Duration::from_mins(10));
+    assert_eq!(config.attestation.self_test_every, Some(Duration::from_hours(1)));
+    assert_eq!(config.attestation.level, Level::Cgroup);
     assert_eq!(config.listen.metrics, None);
     assert_eq!(config.engine.socket, "unix:///var/run/docker.sock");
     assert_eq!(config.aws.session_seconds, 3600);
@@ -95,6 +100,7 @@ fn the_environment_fills_what_is_open_and_overrides_nothing() {
         docker_host: Some("unix:///other.sock".to_owned()),
         sts_endpoint: Some("http://127.0.0.1:1".to_owned()),
         region: Some("us-east-1".to_owned()),
+        state_directory: None,
     };
     let open = Config::read("x", "[aws]\naccount = \"123456789012\"\n", &environment).unwrap();
     assert_eq!(open.engine.socket, "unix:///other.sock");
@@ -159,7 +165,7 @@ selectable = ["ok", "a/b", "*"]
         metadata-proxy.toml:13: imds.require_token: expected true or false, found string
           remedy: write true or false
         metadata-proxy.toml:14: colour: is not a known key
-          remedy: remove it; known here: listen, engine, aws, credentials, imds, container_credentials, firewall, bridges, attestation, audit, reload, runner, rule
+          remedy: remove it; known here: listen, engine, aws, credentials, imds, container_credentials, firewall, bridges, attestation, audit, traces, revocations, reload, runner, compat, gitlab, rule
         metadata-proxy.toml:15: rule[0].runner: is missing
           remedy: write the runner's short token, as its jobs' logs show it
         metadata-proxy.toml:15: rule[0].project: is missing
@@ -216,6 +222,47 @@ fn broken_toml_is_a_fault_with_a_line() {
     insta::assert_snapshot!(faults("[listen]\nport = \n[aws]\naccount = \"123456789012\"\nregion = \"eu-central-1\"\n"), @r###"
         metadata-proxy.toml:2: string values must be quoted, expected literal string
           remedy: write valid TOML
+        "###);
+}
+
+#[test]
+fn a_self_test_is_made_again_unless_there_is_none() {
+    let every = |text: &str| {
+        let config = read(&format!("{HEADER}[attestation]\n{text}\n"));
+        config.map(|config| config.attestation.self_test_every)
+    };
+    assert_eq!(every("self_test_every_seconds = 10"), Ok(Some(Duration::from_secs(10))));
+    for none in [
+        "self_test_every_seconds = 0",
+        "self_test = false",
+        "self_test = false\nself_test_every_seconds = 0",
+    ] {
+        assert_eq!(every(none), Ok(None), "{none}");
+    }
+    let told = faults(&format!("{HEADER}[attestation]\nself_test_every_seconds = 9\n"));
+    insta::assert_snapshot!(told, @r###"
+    metadata-proxy.toml:8: attestation.self_test_every_seconds: makes containers faster than a busy host ends them
+      remedy: write 10 or more, or 0 for never
+    "###);
+    let told = faults(&format!(
+        "{HEADER}[attestation]\nself_test = false\nself_test_every_seconds = 3600\n"
+    ));
+    insta::assert_snapshot!(told, @r###"
+    metadata-proxy.toml:9: attestation.self_test_every_seconds: asks for a self-test, and self_test is false
+      remedy: remove it, or write self_test = true
+    "###);
+}
+
+#[test]
+fn a_level_of_attestation_is_weakened_by_name_only_and_never_to_an_address() {
+    let level = |text: &str| read(&format!("{HEADER}[attestation]\nlevel = \"{text}\"\n"));
+    let netns = level("netns").unwrap();
+    assert_eq!(netns.attestation.level, Level::Netns);
+    assert!(netns.warnings().iter().any(|warning| warning.contains("netns")));
+    assert!(level("Cgroup").is_err() && level("").is_err());
+    insta::assert_snapshot!(faults(&format!("{HEADER}[attestation]\nlevel = \"address\"\n")), @r###"
+        metadata-proxy.toml:8: attestation.level: "address": an address proves nobody: a request can arrive before any event, list or filter of the engine says who has its address now (rules A1 and A4), and would get the credentials of whoever had it before
+          remedy: write cgroup, or netns where the kernel cannot name the cgroup of a connection's owner
         "###);
 }
 

@@ -49,7 +49,7 @@ pub fn serve(
             match accepted {
                 Ok((stream, _)) => {
                     // One at a time: who dawdles holds up the next order for a few seconds, and no job.
-                    if let Err(error) = timeout(PATIENCE, attend(stream, obey.as_ref()))
+                    if let Err(error) = timeout(PATIENCE, attend(stream, Arc::clone(&obey)))
                         .await
                         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
                     {
@@ -66,7 +66,10 @@ pub fn serve(
     Ok(())
 }
 
-async fn attend(mut stream: UnixStream, obey: &(impl Fn(Order, Peer) -> Reply + Sync)) -> io::Result<()> {
+async fn attend(
+    mut stream: UnixStream,
+    obey: Arc<impl Fn(Order, Peer) -> Reply + Send + Sync + 'static>,
+) -> io::Result<()> {
     let credentials = stream.peer_cred()?;
     let own = rustix::process::geteuid().as_raw();
     let peer = Peer {
@@ -78,7 +81,12 @@ async fn attend(mut stream: UnixStream, obey: &(impl Fn(Order, Peer) -> Reply + 
         let mut text = Vec::new();
         (&mut stream).take(ORDER_BYTES).read_to_end(&mut text).await?;
         match serde_json::from_slice(&text) {
-            Ok(order) => obey(order, peer),
+            // It may wait for a disk. Once begun it is carried out, even if nobody waits for the reply any more.
+            Ok(order) => tokio::task::spawn_blocking(move || obey(order, peer))
+                .await
+                .unwrap_or_else(|_| Reply::Refused {
+                    why: "the order was not carried out to its end: the proxy's log says why".to_owned(),
+                }),
             Err(error) => Reply::Refused {
                 why: format!("the order cannot be read: {error}"),
             },
@@ -126,6 +134,7 @@ mod tests {
                 is_change: true,
                 forgotten: 1,
                 revoked: Vec::new(),
+                unkept: None,
             }
         };
         serve(&path, obey, stop.clone()).unwrap();

@@ -2,6 +2,7 @@
 
 mod client;
 mod listener;
+mod register;
 mod sessions;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{NoReply, ask};
 pub use listener::{Peer, serve};
+pub use register::{NotKept, Register, Unreadable};
 pub use sessions::refuse_older;
 
 use crate::policy::Target;
@@ -38,6 +40,9 @@ pub enum Reply {
         forgotten: usize,
         /// Subjects that are revoked now.
         revoked: Vec<Target>,
+        /// Why a restart of the proxy will undo it, if it will. An earlier version does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unkept: Option<String>,
     },
     /// It was not.
     Refused {
@@ -72,6 +77,7 @@ mod tests {
             is_change: true,
             forgotten: 2,
             revoked: vec![Target::Role("arn:aws:iam::123456789012:role/a".to_owned())],
+            unkept: None,
         };
         assert_eq!(
             serde_json::to_string(&reply).unwrap(),

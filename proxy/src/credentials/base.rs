@@ -12,13 +12,13 @@ use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentials
 use aws_sdk_sts::config::Region;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::SharedTimeSource;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use thiserror::Error;
 use tokio::io::AsyncReadExt as _;
 use zeroize::Zeroizing;
 
 use crate::config::{Aws, Base, Role};
 use crate::instance::{self, NoEndpoint};
-use crate::upstream;
 
 /// Names the proxy's own session in CloudTrail.
 const SESSION: &str = "metadata-proxy";
@@ -50,11 +50,12 @@ pub enum NoBase {
 pub(super) fn provider(
     aws: &Aws,
     clock: &SharedTimeSource,
+    http: &SharedHttpClient,
     anonymous: aws_sdk_sts::Client,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<SharedCredentialsProvider, NoBase> {
     let provider_config = ProviderConfig::empty()
-        .with_http_client(upstream::client())
+        .with_http_client(http.clone())
         .with_time_source(clock.clone())
         .with_sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .with_region(Some(Region::new(aws.region.as_str().to_owned())));
@@ -65,7 +66,7 @@ pub(super) fn provider(
         Base::Imds => SharedCredentialsProvider::new(
             ImdsCredentialsProvider::builder()
                 .configure(&provider_config)
-                .imds_client(instance::connect(clock)?)
+                .imds_client(instance::connect(clock, http)?)
                 .build(),
         ),
         Base::Environment => {

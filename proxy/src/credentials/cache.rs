@@ -2,7 +2,7 @@
 //!
 //! A flight is a task of its own: whoever started it may go away without harm to those who wait. Knows no HTTP and no container.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -10,10 +10,12 @@ use std::time::{Duration, SystemTime};
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument as _;
 
 use super::restraint::{Rates, Restraint, Turn, pause};
-use super::{AssumeRole, Failure, Issued, Key};
-use crate::policy::Edition;
+use super::{AssumeRole, CacheEvent, Failure, Issued, Key, Observe};
+use crate::policy::{Edition, Kept};
+use crate::spans;
 
 /// Calls of STS at once; the rest wait their turn.
 const CALLS_MAX: usize = 16;
@@ -34,37 +36,6 @@ const AHEAD: Duration = Duration::from_secs(5 * 60);
 type Outcome = Result<Arc<Issued>, Failure>;
 /// Where the end of a call will be told.
 type Flight = watch::Receiver<Option<Outcome>>;
-
-/// What the cache did, for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CacheEvent {
-    /// Served what was there.
-    Hit,
-    /// Waited for STS.
-    Miss,
-    /// Served old credentials, because STS failed.
-    Old,
-    /// STS was asked, with this end.
-    Call(Result<(), Failure>),
-    /// STS was not asked, for this reason.
-    Withheld(Failure),
-    /// STS is only tried from now on, or asked as before.
-    Turn(Turn),
-}
-
-/// Whoever counts what the cache does.
-pub trait Observe: Send + Sync + 'static {
-    /// Called for each event.
-    fn observe(&self, event: CacheEvent);
-}
-
-/// Two who count are told one after the other.
-impl<A: Observe, B: Observe> Observe for (Arc<A>, Arc<B>) {
-    fn observe(&self, event: CacheEvent) {
-        self.0.observe(event);
-        self.1.observe(event);
-    }
-}
 
 /// The cache. Cloning shares it.
 #[derive(Debug)]
@@ -97,16 +68,8 @@ impl<S> std::fmt::Debug for Shared<S> {
 #[derive(Default)]
 struct Slots {
     by_key: HashMap<Arc<Key>, Slot>,
-    /// Editions of rules that credentials are kept and asked for; absent: of all.
-    in_force: Option<BTreeSet<Edition>>,
-}
-
-impl Slots {
-    fn has_withdrawn(&self, edition: Edition) -> bool {
-        self.in_force
-            .as_ref()
-            .is_some_and(|editions| !editions.contains(&edition))
-    }
+    /// Editions of rules that credentials are kept and asked for.
+    kept: Kept,
 }
 
 struct Slot {
@@ -226,7 +189,7 @@ impl<S: AssumeRole> Cache<S> {
     /// whether STS is asked.
     pub fn prefetch(&self, key: &Arc<Key>) -> bool {
         let mut slots = self.slots();
-        if slots.has_withdrawn(key.edition) || slots.by_key.contains_key(key) || slots.by_key.len() >= KEYS_AHEAD_MAX {
+        if !slots.kept.has(key.edition) || slots.by_key.contains_key(key) || slots.by_key.len() >= KEYS_AHEAD_MAX {
             return false;
         }
         let Ok(place) = Arc::clone(&self.0.ahead).try_acquire_owned() else {
@@ -253,12 +216,12 @@ impl<S: AssumeRole> Cache<S> {
     /// Forgets what rules have given that are not of these editions, and does not ask STS for them again. What is being asked is not kept.
     /// Says how many sets of credentials are gone.
     pub fn keep_only(&self, editions: impl Iterator<Item = Edition>) -> usize {
-        let editions: BTreeSet<Edition> = editions.collect();
         let mut slots = self.slots();
-        let before = slots.by_key.len();
-        slots.by_key.retain(|key, _| editions.contains(&key.edition));
-        slots.in_force = Some(editions);
-        before.saturating_sub(slots.by_key.len())
+        let Slots { by_key, kept } = &mut *slots;
+        let before = by_key.len();
+        kept.replace(editions);
+        by_key.retain(|key, _| kept.has(key.edition));
+        before.saturating_sub(by_key.len())
     }
 
     /// Forgets the credentials of these keys; what is being asked for them is not kept either. Says how many sets are gone.
@@ -292,7 +255,7 @@ impl<S: AssumeRole> Cache<S> {
         let now = self.0.clock.now();
         let instant = Instant::now();
         let mut slots = self.slots();
-        if slots.has_withdrawn(key.edition) {
+        if !slots.kept.has(key.edition) {
             return Look::Refuse(Failure::Withdrawn);
         }
         let slots = &mut slots.by_key;
@@ -363,7 +326,8 @@ impl<S: AssumeRole> Cache<S> {
     fn launch(&self, key: &Arc<Key>, leave: Result<Duration, Failure>, place: Option<OwnedSemaphorePermit>) -> Flight {
         let (sender, receiver) = watch::channel(None);
         let (cache, key) = (self.clone(), Arc::clone(key));
-        tokio::spawn(async move {
+        let span = spans::assume_role(&key);
+        let flight = async move {
             // Whatever happens to the call, even a panic, the slot must not stay in flight.
             let landing = Landing {
                 cache: cache.clone(),
@@ -376,10 +340,14 @@ impl<S: AssumeRole> Cache<S> {
                     Err(failure)
                 }
             };
+            if let Err(failure) = &outcome {
+                spans::tell_failure(*failure);
+            }
             cache.land(&key, &outcome);
             drop((landing, place));
             sender.send_replace(Some(outcome));
-        });
+        };
+        tokio::spawn(flight.instrument(span));
         receiver
     }
 
@@ -391,6 +359,9 @@ impl<S: AssumeRole> Cache<S> {
         let outcome = timeout(FLIGHT, flight).await.unwrap_or(Err(Failure::TimedOut));
         let end = outcome.as_ref().map(|_| ()).map_err(|failure| *failure);
         self.0.observer.observe(CacheEvent::Call(end));
+        if let Ok(issued) = &outcome {
+            self.0.observer.witness(key, issued);
+        }
         let now = Instant::now().into_std();
         let turns = self.restraint().learn(&key.role, end, now, self.chance(&(key, now)));
         for turn in turns {

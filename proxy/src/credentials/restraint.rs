@@ -7,10 +7,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Failure;
+use crate::bucket::Bucket;
 use crate::config::Role;
 
-/// What may come at once, in seconds of the rate: jobs start together.
-const BURST_SECONDS: u32 = 10;
 /// A call that could only be made later than that is refused: nobody waits for it that long.
 const QUEUE: Duration = Duration::from_secs(2);
 /// Failures in a row after which a role is not asked for, and after which STS is not asked at all. The second is the higher, so that a few
@@ -204,44 +203,6 @@ impl Gate {
 
     fn is_idle(&self, now: Instant) -> bool {
         self.bucket.debt(now).is_zero() && matches!(self.breaker, Breaker::Closed { failures: 0, .. })
-    }
-}
-
-/// A token bucket, kept as the time at which it is full again.
-#[derive(Debug)]
-struct Bucket {
-    interval: Duration,
-    full: Option<Instant>,
-}
-
-impl Bucket {
-    const fn new(per_second: u32) -> Self {
-        let interval = match Duration::from_secs(1).checked_div(per_second) {
-            Some(interval) => interval,
-            None => Duration::from_secs(1),
-        };
-        Self { interval, full: None }
-    }
-
-    fn capacity(&self) -> Duration {
-        Duration::from_secs(BURST_SECONDS.into()).max(self.interval)
-    }
-
-    fn debt(&self, now: Instant) -> Duration {
-        self.full
-            .map_or(Duration::ZERO, |full| full.saturating_duration_since(now))
-    }
-
-    fn wait(&self, now: Instant) -> Duration {
-        (self.debt(now) + self.interval).saturating_sub(self.capacity())
-    }
-
-    fn take(&mut self, now: Instant) {
-        self.full = Some(now + self.debt(now) + self.interval);
-    }
-
-    fn is_half_full(&self, now: Instant) -> bool {
-        self.debt(now) + self.interval <= self.capacity() / 2
     }
 }
 

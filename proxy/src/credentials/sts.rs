@@ -10,11 +10,11 @@ use aws_sdk_sts::operation::assume_role::{AssumeRoleError, AssumeRoleOutput};
 use aws_sdk_sts::types::{PolicyDescriptorType, Tag};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::SharedTimeSource;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::base::{self, NoBase};
 use super::{AssumeRole, Assumed, Failure, Key, Secret};
 use crate::config::Aws;
-use crate::upstream;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const ATTEMPT: Duration = Duration::from_secs(3);
@@ -28,11 +28,17 @@ pub struct Sts {
 }
 
 impl Sts {
-    /// A client that signs with the credentials of the configured source. `variable` reads the environment, for the one source that is there.
+    /// A client that signs with the credentials of the configured source, and asks over `http`. `variable` reads the environment, for the one
+    /// source that is there.
     ///
     /// # Errors
     /// When the source is known not to have any.
-    pub fn new(aws: &Aws, clock: &SharedTimeSource, variable: impl Fn(&str) -> Option<String>) -> Result<Self, NoBase> {
+    pub fn new(
+        aws: &Aws,
+        clock: &SharedTimeSource,
+        http: &SharedHttpClient,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, NoBase> {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
             .operation_attempt_timeout(ATTEMPT)
@@ -41,7 +47,7 @@ impl Sts {
         let mut config = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(aws.region.as_str().to_owned()))
-            .http_client(upstream::client())
+            .http_client(http.clone())
             .time_source(clock.clone())
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .timeout_config(timeouts)
@@ -50,7 +56,7 @@ impl Sts {
             config = config.endpoint_url(endpoint);
         }
         let anonymous = aws_sdk_sts::Client::from_conf(config.clone().build());
-        let base = base::provider(aws, clock, anonymous, variable)?;
+        let base = base::provider(aws, clock, http, anonymous, variable)?;
         Ok(Self {
             client: aws_sdk_sts::Client::from_conf(config.credentials_provider(base).build()),
         })

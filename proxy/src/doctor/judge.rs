@@ -1,10 +1,13 @@
 //! Judges what was seen of a host. Pure.
 
 use super::{Advice, Finding, Findings, Host, Level, Manager};
+use crate::caller::Level as AttestationLevel;
 use crate::config::{Config, HostAccess};
 use crate::engine::Setting;
 use crate::paragraph::show;
 
+/// `pidfd_open` came with this one.
+const PIDFD: (u32, u32) = (5, 3);
 /// `INET_DIAG_CGROUP_ID` came with this one.
 const CGROUP_IDS: (u32, u32) = (5, 8);
 /// Until here net_cls and net_prio took the place of a socket's cgroup v2.
@@ -14,7 +17,15 @@ const OLD_CONTROLLERS: (u32, u32) = (5, 15);
 #[must_use]
 pub fn judge(host: &Host, config: &Config) -> Findings {
     let mut findings = Vec::new();
-    judge_kernel(host, &mut findings);
+    if config.is_observing() {
+        findings.push(bad(
+            Level::Danger,
+            "NOTHING IS ENFORCED: compat.mode is \"observe\"",
+            "what the rules refuse is given, as an earlier proxy gave it, if the role is one of compat.observed_roles",
+            &["write rules for what the audit log calls observed, and then compat.mode = \"enforce\""],
+        ));
+    }
+    judge_kernel(host, config.attestation.level, &mut findings);
     judge_rules(host, config, &mut findings);
     judge_engine(host, config, &mut findings);
     judge_containers(host, config, &mut findings);
@@ -48,35 +59,95 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-fn judge_kernel(host: &Host, findings: &mut Vec<Finding>) {
+fn judge_kernel(host: &Host, level: AttestationLevel, findings: &mut Vec<Finding>) {
+    match level {
+        AttestationLevel::Cgroup => judge_cgroups(host, findings),
+        AttestationLevel::Netns => judge_namespaces(host, findings),
+    }
+}
+
+fn is_at_least(host: &Host, wanted: (u32, u32)) -> bool {
+    version(&host.kernel).is_some_and(|version| version >= wanted)
+}
+
+fn are_old_controllers_in_the_way(host: &Host) -> bool {
+    !host.old_controllers.is_empty() && !is_at_least(host, OLD_CONTROLLERS)
+}
+
+/// What stands in the way of the kernel's naming cgroups.
+fn judge_cgroups(host: &Host, findings: &mut Vec<Finding>) {
     let release = show(&host.kernel);
-    match version(&host.kernel) {
-        Some(version) if version >= CGROUP_IDS => findings.push(ok(format!("kernel {release}"))),
-        Some(_) | None => findings.push(bad(
-            Level::Danger,
+    let is_servable = is_at_least(host, PIDFD) && (host.has_cgroup2 || host.has_cgroup1);
+    let weaker = is_servable.then_some("or write attestation.level = \"netns\"; `check` says what that gives up");
+    let mut danger = |what: String, why: &str, fix: &str| {
+        let fixes: Vec<&str> = [fix].into_iter().chain(weaker).collect();
+        findings.push(bad(Level::Danger, what, why, &fixes));
+    };
+    let is_new = is_at_least(host, CGROUP_IDS);
+    if !is_new {
+        danger(
             format!("kernel {release}"),
             "only Linux 5.8 and later say which container opened a connection",
-            &["run a newer kernel; the proxy refuses to start until then"],
-        )),
+            "run a newer kernel; the proxy refuses to start until then",
+        );
+    }
+    if !host.has_cgroup2 {
+        danger(
+            "no cgroup v2 hierarchy is mounted".to_owned(),
+            "the kernel then cannot say which container opened a connection",
+            "boot with systemd.unified_cgroup_hierarchy=1",
+        );
+    }
+    if are_old_controllers_in_the_way(host) {
+        danger(
+            format!("cgroup v1 controllers in use: {}", host.old_controllers.join(", ")),
+            "below Linux 5.15 a socket that one of them has touched loses its cgroup v2 id",
+            "unmount them, boot with cgroup_no_v1=net_cls,net_prio, or run a newer kernel",
+        );
+    }
+    if is_new {
+        findings.push(ok(format!("kernel {release}")));
     }
     if host.has_cgroup2 {
         findings.push(ok("cgroup v2 is mounted"));
+    }
+}
+
+/// What stands in the way of the weaker level, and that it is weaker.
+fn judge_namespaces(host: &Host, findings: &mut Vec<Finding>) {
+    let release = show(&host.kernel);
+    if is_at_least(host, PIDFD) {
+        findings.push(ok(format!("kernel {release}")));
     } else {
         findings.push(bad(
             Level::Danger,
-            "no cgroup v2 hierarchy is mounted",
-            "the kernel then cannot say which container opened a connection",
+            format!("kernel {release}"),
+            "only Linux 5.3 and later hold a process so that its number cannot come to mean another one",
+            &["run a newer kernel; the proxy attests nobody until then"],
+        ));
+    }
+    if host.has_cgroup2 || host.has_cgroup1 {
+        findings.push(ok("a cgroup hierarchy is mounted that shows whose a process is"));
+    } else {
+        findings.push(bad(
+            Level::Danger,
+            "no cgroup hierarchy is mounted",
+            "nothing then shows which processes are a container's",
             &["boot with systemd.unified_cgroup_hierarchy=1"],
         ));
     }
-    if !host.old_controllers.is_empty() && version(&host.kernel).is_none_or(|version| version < OLD_CONTROLLERS) {
-        findings.push(bad(
-            Level::Danger,
-            format!("cgroup v1 controllers in use: {}", host.old_controllers.join(", ")),
-            "below Linux 5.15 a socket that one of them has touched loses its cgroup v2 id",
-            &["unmount them, boot with cgroup_no_v1=net_cls,net_prio, or run a newer kernel"],
-        ));
-    }
+    let can_do_better = is_at_least(host, CGROUP_IDS) && host.has_cgroup2 && !are_old_controllers_in_the_way(host);
+    findings.push(bad(
+        Level::Note,
+        "attestation.level is \"netns\"",
+        "a connection is taken to be its network namespace's only container's: nothing says which process opened it, and containers that \
+         share a network namespace are all refused",
+        &[if can_do_better {
+            "remove it: as far as can be seen from here, this host can do with the default"
+        } else {
+            "run Linux 5.8 or newer with cgroup v2, and remove it then"
+        }],
+    ));
 }
 
 fn judge_rules(host: &Host, config: &Config, findings: &mut Vec<Finding>) {

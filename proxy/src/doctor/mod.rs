@@ -21,6 +21,8 @@ pub struct Host {
     pub kernel: String,
     /// Whether a cgroup v2 hierarchy is mounted.
     pub has_cgroup2: bool,
+    /// Whether a cgroup v1 hierarchy is mounted that shows whose a process is.
+    pub has_cgroup1: bool,
     /// Controllers of cgroup v1 that take the place of a socket's cgroup v2 id.
     pub old_controllers: Vec<&'static str>,
     /// The containers that run, or why they cannot be told.

@@ -28,6 +28,7 @@ pub async fn probe(configured: &config::Engine, rules: Result<Vec<String>, Strin
     Host {
         kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         has_cgroup2: Hierarchy::find(&mounts).is_some(),
+        has_cgroup1: Hierarchy::find_old(&mounts).is_some(),
         old_controllers: old_controllers(&mounts),
         containers,
         networks,

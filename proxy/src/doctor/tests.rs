@@ -9,6 +9,7 @@ fn host() -> Host {
     Host {
         kernel: "6.1.0-18-cloud-amd64".to_owned(),
         has_cgroup2: true,
+        has_cgroup1: false,
         containers: Ok(vec![job()]),
         rules: Ok(Vec::new()),
         old_controllers: Vec::new(),
@@ -75,6 +76,7 @@ fn what_is_wrong_comes_first_with_why_and_what_to_do() {
     let host = Host {
         kernel: "5.4.0".to_owned(),
         has_cgroup2: false,
+        has_cgroup1: true,
         old_controllers: vec!["net_cls"],
         containers: Ok(vec![Setting {
             is_privileged: true,
@@ -99,12 +101,15 @@ fn what_is_wrong_comes_first_with_why_and_what_to_do() {
     danger  kernel 5.4.0
             why: only Linux 5.8 and later say which container opened a connection
             fix: run a newer kernel; the proxy refuses to start until then
+            fix: or write attestation.level = "netns"; `check` says what that gives up
     danger  no cgroup v2 hierarchy is mounted
             why: the kernel then cannot say which container opened a connection
             fix: boot with systemd.unified_cgroup_hierarchy=1
+            fix: or write attestation.level = "netns"; `check` says what that gives up
     danger  cgroup v1 controllers in use: net_cls
             why: below Linux 5.15 a socket that one of them has touched loses its cgroup v2 id
             fix: unmount them, boot with cgroup_no_v1=net_cls,net_prio, or run a newer kernel
+            fix: or write attestation.level = "netns"; `check` says what that gives up
     danger  the firewall is not as planned: the table inet metadata_proxy is missing
             why: jobs may reach the real endpoint, and with it the instance's own role
             fix: metadata-proxy firewall apply --config FILE
@@ -231,6 +236,7 @@ fn what_cannot_be_looked_at_is_not_taken_for_good() {
         },
         Host {
             has_cgroup2: false,
+            has_cgroup1: true,
             ..host()
         },
     ] {
@@ -282,4 +288,58 @@ fn a_network_past_the_host_matters_once_somebody_is_on_it() {
         ),
         (1, 0)
     );
+}
+
+#[test]
+fn a_proxy_that_enforces_nothing_is_a_danger() {
+    let observe = "[compat]\nprofile = \"lyft\"\nmode = \"observe\"\nobserved_roles = \"legacy\"\n";
+    assert_eq!(found(&host(), &config(&format!("{observe}{RULE}"))), (1, 0));
+    assert_eq!(
+        found(
+            &host(),
+            &config(&format!("{}{RULE}", observe.replace("\"observe", "\"enforce")))
+        ),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_weaker_level_is_noted_with_what_it_gives_up_and_what_it_still_needs() {
+    let config = Config::read(
+        "x",
+        &format!("{HEADER}[attestation]\nlevel = \"netns\"\n{RULE}"),
+        &Environment::default(),
+    )
+    .unwrap();
+    let old = Host {
+        kernel: "5.4.0-150-generic".to_owned(),
+        has_cgroup2: false,
+        has_cgroup1: true,
+        old_controllers: vec!["net_cls"],
+        ..host()
+    };
+    assert_eq!(found(&old, &config), (0, 1));
+    let text = judge(&old, &config).to_string();
+    let noted: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.contains("attestation.level"))
+        .take(4)
+        .collect();
+    insta::assert_snapshot!(noted.join("\n"), @r#"
+    note    attestation.level is "netns"
+            why: a connection is taken to be its network namespace's only container's: nothing says
+                 which process opened it, and containers that share a network namespace are all refused
+            fix: run Linux 5.8 or newer with cgroup v2, and remove it then
+    "#);
+    assert!(judge(&host(), &config).to_string().contains("can do with the default"));
+    // What it needs itself.
+    let lacking = Host {
+        kernel: "4.19.0".to_owned(),
+        has_cgroup1: false,
+        ..old
+    };
+    assert_eq!(found(&lacking, &config), (2, 1));
+    // Where nothing weaker would work either, nothing weaker is named.
+    let text = judge(&lacking, &self::config(RULE)).to_string();
+    assert!(!text.contains("netns"), "{text}");
 }

@@ -1,11 +1,25 @@
 //! The engine's event stream, reduced to what moves containers and addresses. An event is a hint: it comes late, and can be missed.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
-use bollard::errors::Error as ApiError;
 use bollard::models::EventMessage;
-use futures_util::{Stream, StreamExt};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::lines::Lines;
+use super::way::{ENDLESS, Way};
+
+/// `{"type":["container","network"]}`, as a query writes it.
+const FILTERS: &str = "%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%7D";
+/// Until the engine says that it will tell.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What happened to a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,25 +70,74 @@ impl Change {
 
 /// A stream of changes. It ends when the engine goes away or says something that cannot be read.
 pub struct Changes {
-    events: Pin<Box<dyn Stream<Item = Result<EventMessage, ApiError>> + Send>>,
+    changes: Pin<Box<dyn Stream<Item = Change> + Send>>,
 }
 
 impl Changes {
-    pub(crate) fn new(events: impl Stream<Item = Result<EventMessage, ApiError>> + Send + 'static) -> Self {
+    /// Asks when it is first waited for.
+    pub(super) fn new(way: Way, version: &str) -> Self {
+        let following = Following {
+            way,
+            path: format!("/{version}/events?filters={FILTERS}"),
+            body: None,
+            lines: Lines::default(),
+            read: VecDeque::new(),
+        };
         Self {
-            events: Box::pin(events),
+            changes: Box::pin(stream::unfold(following, |mut following| async move {
+                following.next().await.map(|change| (change, following))
+            })),
         }
     }
 
     /// The next change; None when the stream is broken and nothing can be relied upon any more.
     pub async fn next(&mut self) -> Option<Change> {
-        loop {
-            let event = self.events.next().await?.ok()?;
-            if let Some(change) = Change::read(&event) {
-                return Some(change);
+        self.changes.next().await
+    }
+}
+
+/// The engine's answer, as far as it has been read.
+struct Following {
+    way: Way,
+    path: String,
+    body: Option<Incoming>,
+    lines: Lines,
+    /// None: what cannot be read.
+    read: VecDeque<Option<Change>>,
+}
+
+impl Following {
+    async fn next(&mut self) -> Option<Change> {
+        if self.body.is_none() {
+            let request = Request::get(&self.path).body(Empty::<Bytes>::new()).ok()?;
+            let answer = timeout(PATIENCE, self.way.send(request, ENDLESS)).await.ok()?.ok()?;
+            if answer.status() != StatusCode::OK {
+                return None;
             }
+            self.body = Some(answer.into_body());
+        }
+        loop {
+            if let Some(change) = self.read.pop_front() {
+                return change;
+            }
+            let frame = self.body.as_mut()?.frame().await?.ok()?;
+            let (lines, read) = (&mut self.lines, &mut self.read);
+            lines.push(frame.data_ref()?, |line| match line.map(read_line) {
+                Some(Ok(None)) => {}
+                Some(Ok(Some(change))) => read.push_back(Some(change)),
+                Some(Err(_)) => read.push_back(None),
+                // Whatever it told is missed, as any event can be: its author must not end the stream for everybody.
+                None => tracing::warn!("the engine told of something in more than 1 MiB; it is left out"),
+            });
         }
     }
+}
+
+fn read_line(line: &[u8]) -> serde_json::Result<Option<Change>> {
+    if line.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(line).map(|event| Change::read(&event))
 }
 
 impl fmt::Debug for Changes {

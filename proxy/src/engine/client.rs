@@ -1,19 +1,20 @@
 //! The connection to the engine: one question, one answer, bounded in time.
 
 use std::future::ready;
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bollard::Docker;
 use bollard::errors::Error as ApiError;
-use bollard::query_parameters::{
-    EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions, ListNetworksOptions,
-};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptions};
+use bollard::{BollardRequest, Docker};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::uri::Authority;
 
 use super::change::Changes;
 use super::reading::{Image, Inspected, Listed, may_hold, owners};
 use super::setting::{NetworkSetting, Setting};
+use super::way::{ANSWER_MAX, Way};
 use crate::config::Tls;
 
 /// How long one question may take. Inspecting a container that is being started waits until it is.
@@ -60,9 +61,9 @@ pub enum EngineError {
     Tls {
         /// As configured.
         socket: String,
-        /// bollard's own account.
+        /// Which, and why.
         #[source]
-        source: Box<ApiError>,
+        source: io::Error,
     },
 }
 
@@ -70,6 +71,7 @@ pub enum EngineError {
 #[derive(Debug, Clone)]
 pub struct Engine {
     docker: Docker,
+    way: Way,
 }
 
 impl Engine {
@@ -80,31 +82,21 @@ impl Engine {
     /// No engine answers there.
     pub async fn connect(socket: &str, tls: Option<&Tls>) -> Result<Self, EngineError> {
         let doing = "connecting";
-        let docker = if let (true, Some(tls)) = (socket.starts_with("tcp://"), tls) {
-            let Tls { ca, cert, key } = tls;
-            Docker::connect_with_ssl(socket, key, cert, ca, TRANSPORT_SECONDS, bollard::API_DEFAULT_VERSION).map_err(
-                |source| EngineError::Tls {
-                    socket: socket.to_owned(),
-                    source: Box::new(source),
-                },
-            )?
-        } else {
-            let connected = if socket.strip_prefix("unix://").is_some_and(|path| path.starts_with('/')) {
-                Docker::connect_with_unix(socket, TRANSPORT_SECONDS, bollard::API_DEFAULT_VERSION)
-            } else if socket.starts_with("http://") {
-                Docker::connect_with_http(socket, TRANSPORT_SECONDS, bollard::API_DEFAULT_VERSION)
-            } else {
-                return Err(EngineError::Socket {
-                    socket: socket.to_owned(),
-                });
-            };
-            connected.map_err(|source| EngineError::Api {
-                doing,
-                source: Box::new(source),
-            })?
+        let way = way(socket, tls)?;
+        let sending = way.clone();
+        let send = move |request: BollardRequest| {
+            let way = sending.clone();
+            async move { way.send(request, ANSWER_MAX).await }
         };
+        let address = format!("http://{}", way.host());
+        let docker =
+            Docker::connect_with_custom_transport(send, Some(address), TRANSPORT_SECONDS, bollard::API_DEFAULT_VERSION)
+                .map_err(|source| EngineError::Api {
+                    doing,
+                    source: Box::new(source),
+                })?;
         let docker = within(doing, docker.negotiate_version()).await?;
-        Ok(Self { docker })
+        Ok(Self { docker, way })
     }
 
     /// The client itself, for what only the self-test does.
@@ -187,11 +179,20 @@ impl Engine {
     /// # Errors
     /// No usable answer.
     pub async fn running(&self) -> Result<Vec<Listed>, EngineError> {
-        let answer = within(
-            "listing containers",
-            self.docker.list_containers(None::<ListContainersOptions>),
-        )
-        .await?;
+        self.list(false).await
+    }
+
+    /// All containers, those that do not run included. The list lags behind a start; of what was made it knows at once.
+    ///
+    /// # Errors
+    /// No usable answer.
+    pub async fn every(&self) -> Result<Vec<Listed>, EngineError> {
+        self.list(true).await
+    }
+
+    async fn list(&self, all: bool) -> Result<Vec<Listed>, EngineError> {
+        let options = ListContainersOptionsBuilder::default().all(all).build();
+        let answer = within("listing containers", self.docker.list_containers(Some(options))).await?;
         Ok(answer.into_iter().filter_map(Listed::read).collect())
     }
 
@@ -220,9 +221,27 @@ impl Engine {
     /// What happens from now on.
     #[must_use]
     pub fn changes(&self) -> Changes {
-        let filters = std::collections::HashMap::from([("type", vec!["container", "network"])]);
-        let options = EventsOptionsBuilder::default().filters(&filters).build();
-        Changes::new(self.docker.events(Some(options)))
+        let version = self.docker.client_version();
+        let version = format!("v{}.{}", version.major_version, version.minor_version);
+        Changes::new(self.way.clone(), &version)
+    }
+}
+
+/// What the configuration says of the way there.
+fn way(socket: &str, tls: Option<&Tls>) -> Result<Way, EngineError> {
+    let strange = || EngineError::Socket {
+        socket: socket.to_owned(),
+    };
+    let authority = |rest: &str| rest.trim_end_matches('/').parse::<Authority>().map_err(|_| strange());
+    let (scheme, rest) = socket.split_once("://").ok_or_else(strange)?;
+    match (scheme, tls) {
+        ("unix", _) if rest.starts_with('/') => Ok(Way::Unix(rest.into())),
+        ("http", _) => authority(rest).map(Way::Tcp),
+        ("tcp", Some(tls)) => Way::over_tls(authority(rest)?, tls).map_err(|source| EngineError::Tls {
+            socket: socket.to_owned(),
+            source,
+        }),
+        (_, _) => Err(strange()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The engine's answers, reduced to what attestation and policy need. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use bollard::models::{
@@ -8,7 +9,7 @@ use bollard::models::{
 };
 
 /// One container, as the engine describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Inspected {
     /// Full id.
     pub id: String,
@@ -28,6 +29,21 @@ pub struct Inspected {
     pub addresses: Vec<IpAddr>,
     /// What each of its networks gave it.
     pub endpoints: Vec<Endpoint>,
+}
+
+/// Without the environment: it holds the job's secrets.
+impl fmt::Debug for Inspected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inspected")
+            .field("id", &self.id)
+            .field("pid", &self.pid)
+            .field("is_running", &self.is_running)
+            .field("started_at", &self.started_at)
+            .field("labels", &self.labels)
+            .field("image_id", &self.image_id)
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What one network gave a container.

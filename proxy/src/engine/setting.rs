@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use bollard::models::{ContainerInspectResponse, Network};
 
+use crate::caller::JOB_URL;
+
 /// How a container was set up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Setting {
@@ -45,7 +47,7 @@ impl Setting {
             id: answer.id?,
             name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
             pid: i32::try_from(pid).unwrap_or_default(),
-            job: labels.get("com.gitlab.gitlab-runner.job.url").cloned(),
+            job: labels.get(JOB_URL).cloned(),
             network_mode: host.network_mode.unwrap_or_default(),
             networks: networks
                 .into_values()

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{Network, Standing};
 use crate::attest::{network_of, own_network, survey};
-use crate::caller::{Facts, Run, Unattested};
+use crate::caller::{Facts, Level, Run, Unattested};
 use crate::engine::{Engine, EngineError, Setting};
 
 /// Containers that are looked at for neighbours; a host has room for fewer.
@@ -30,7 +30,7 @@ pub enum NotExplained {
 ///
 /// # Errors
 /// There is none, or the engine does not answer.
-pub async fn look(engine: &Engine, container: &str) -> Result<(Facts, Standing), NotExplained> {
+pub async fn look(engine: &Engine, container: &str, level: Level) -> Result<(Facts, Standing), NotExplained> {
     // It becomes part of a path of the engine's API.
     let is_name = container.len() <= 256
         && container.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -45,7 +45,7 @@ pub async fn look(engine: &Engine, container: &str) -> Result<(Facts, Standing),
     let inspected = engine.inspect(&setting.id).await?.ok_or_else(unknown)?;
     let image = engine.image(&inspected.image_id).await?;
     let surveyed = if inspected.is_running {
-        survey(&inspected.id, inspected.pid)
+        survey(&inspected.id, inspected.pid, level)
     } else {
         Err(Unattested::NotRunning)
     };
@@ -74,8 +74,9 @@ pub async fn look(engine: &Engine, container: &str) -> Result<(Facts, Standing),
         _ => Network::Own,
     };
     let same_namespace = match (&surveyed, network) {
-        (Ok(surveyed), Network::Own) => strangers
+        (Ok(surveyed), Network::Own) => others
             .iter()
+            .filter(|other| other.id != setting.id && (level == Level::Netns || !other.is_of_job_of(&setting)))
             .filter(|other| network_of(other.pid).ok() == Some(surveyed.network))
             .map(|other| other.name.clone())
             .collect(),

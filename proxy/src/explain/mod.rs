@@ -11,10 +11,11 @@ use serde::Serialize;
 
 pub use look::{NotExplained, look};
 
-use crate::caller::{Facts, Unattested};
+use crate::caller::{Facts, Level, Unattested};
 use crate::config::{Config, HostAccess, Shared};
 use crate::credentials::write_time;
-use crate::policy::{Decision, Policy, Reason, Trace, trace};
+use crate::gitlab::find_token;
+use crate::policy::{Decision, Grant, Policy, Reason, Trace, trace};
 
 /// When a container that is of no job gets nothing any more.
 const FOR_ITS_LIFE: &str = "it ends";
@@ -123,8 +124,24 @@ pub enum Outcome {
         duration_seconds: u32,
         /// What narrows the session: an inline policy, managed ones.
         narrowed_by: Vec<String>,
+        /// What GitLab is asked first, if the rule wants that. Whether it confirms the job is not asked here.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        verified_by: Option<String>,
         /// When the container gets nothing any more.
         until: String,
+    },
+    /// The rules refuse it, and nothing is enforced: it is answered as by the earlier proxy.
+    Observed {
+        /// The role's ARN.
+        role: String,
+        /// The session's name.
+        session: String,
+        /// `DurationSeconds`
+        duration_seconds: u32,
+        /// The word of the audit log for the refusal.
+        would_be: &'static str,
+        /// What that means.
+        detail: String,
     },
     /// It is refused.
     Refused {
@@ -139,7 +156,7 @@ impl Explained {
     /// Whether the container gets credentials.
     #[must_use]
     pub const fn is_granted(&self) -> bool {
-        matches!(self.outcome, Outcome::Granted { .. })
+        matches!(self.outcome, Outcome::Granted { .. } | Outcome::Observed { .. })
     }
 
     /// The same as JSON.
@@ -178,7 +195,7 @@ pub fn explain(config: &Config, facts: &Facts, standing: &Standing, now: SystemT
         selected: trace.selected.clone().ok().flatten(),
         selectable: selectable(config, &trace),
         kernel,
-        outcome: conclude(&trace, kernel_refuses, now),
+        outcome: conclude(&trace, facts, kernel_refuses, now),
     }
 }
 
@@ -190,7 +207,7 @@ fn selectable(config: &Config, trace: &Trace) -> Vec<String> {
     roles.into_iter().flatten().map(ToString::to_string).collect()
 }
 
-fn conclude(trace: &Trace, kernel_refuses: Option<(Unattested, String)>, now: SystemTime) -> Outcome {
+fn conclude(trace: &Trace, facts: &Facts, kernel_refuses: Option<(Unattested, String)>, now: SystemTime) -> Outcome {
     let denied = |reason: Reason| Outcome::Refused {
         reason: reason.as_str(),
         detail: reason.to_string(),
@@ -205,12 +222,39 @@ fn conclude(trace: &Trace, kernel_refuses: Option<(Unattested, String)>, now: Sy
     match &trace.decision {
         Decision::Deny(reason) => denied(*reason),
         Decision::Grant(grant) if grant.until.is_some_and(|until| now > until) => denied(Reason::TooOld),
-        Decision::Grant(grant) => Outcome::Granted {
+        Decision::Grant(grant) => match grant.verify.as_ref().map(|_| find_token(&facts.env)) {
+            Some(Err(why)) => Outcome::Refused {
+                reason: why.as_str(),
+                detail: why.to_string(),
+            },
+            Some(Ok(_)) | None => give(grant, trace),
+        },
+    }
+}
+
+fn give(grant: &Grant, trace: &Trace) -> Outcome {
+    let (role, session) = (grant.role.to_string(), grant.told.session_name.clone());
+    let duration_seconds = grant.duration_seconds;
+    match grant.observed {
+        Some(would_be) => Outcome::Observed {
+            role,
+            session,
+            duration_seconds,
+            would_be: would_be.as_str(),
+            detail: would_be.to_string(),
+        },
+        None => Outcome::Granted {
             rule: grant.rule.clone(),
-            role: grant.role.to_string(),
-            session: grant.told.session_name.clone(),
-            duration_seconds: grant.duration_seconds,
+            role,
+            session,
+            duration_seconds,
             narrowed_by: words::narrowing(&grant.session),
+            verified_by: trace
+                .job
+                .as_ref()
+                .ok()
+                .zip(grant.verify.as_ref())
+                .map(|(job, wanted)| words::verification(&job.gitlab, wanted)),
             until: grant
                 .until
                 .map_or_else(|| Some(FOR_ITS_LIFE.to_owned()), write_time)
@@ -257,7 +301,11 @@ fn judge(config: &Config, standing: &Standing) -> (Vec<Condition>, Option<(Unatt
     }
     if !standing.same_namespace.is_empty() {
         let words = format!(
-            "containers of other jobs are in the same network namespace and could read every answer: {}",
+            "{} in the same network namespace and could read every answer: {}",
+            match config.attestation.level {
+                Level::Cgroup => "containers of other jobs are",
+                Level::Netns => "attestation.level is \"netns\", and other containers are",
+            },
             standing.same_namespace.join(", ")
         );
         add("neighbours", Some(Unattested::SharedNetwork), words);

@@ -60,6 +60,7 @@ pub(super) fn write(explained: &Explained, f: &mut Formatter<'_>) -> fmt::Result
             session,
             duration_seconds,
             narrowed_by,
+            verified_by,
             until,
         } => {
             writeln!(f, "\ngranted")?;
@@ -69,7 +70,26 @@ pub(super) fn write(explained: &Explained, f: &mut Formatter<'_>) -> fmt::Result
             if !narrowed_by.is_empty() {
                 line(f, "narrowed by", &narrowed_by.join(" "))?;
             }
+            if let Some(question) = verified_by {
+                line(f, "verifier", question)?;
+            }
             line(f, "until", until)
+        }
+        Outcome::Observed {
+            role,
+            session,
+            duration_seconds,
+            would_be,
+            detail,
+        } => {
+            writeln!(
+                f,
+                "\nobserved: given although the rules refuse it (compat.mode = \"observe\")"
+            )?;
+            line(f, "role", role)?;
+            line(f, "session", &format!("{session}, {duration_seconds} s"))?;
+            line(f, "would be", would_be)?;
+            line(f, "meaning", detail)
         }
         Outcome::Refused { reason, detail } => {
             writeln!(f, "\nrefused")?;

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Explained, Network, Outcome, Standing, explain};
 use crate::caller::{Facts, Unattested};
+use crate::fixture::gitlab::{SERVER, TOKEN, VERIFY, with_token};
 use crate::fixture::{PausedClock, RULE, config, facts, label};
 
 fn standing() -> Standing {
@@ -28,6 +29,7 @@ fn explained(rules: &str, facts: &Facts, standing: &Standing) -> Explained {
 fn reason(explained: &Explained) -> &'static str {
     match &explained.outcome {
         Outcome::Granted { .. } => "granted",
+        Outcome::Observed { .. } => "observed",
         Outcome::Refused { reason, .. } => reason,
     }
 }
@@ -278,4 +280,44 @@ fn of_hundreds_of_rules_those_that_came_close_are_shown() {
         page.contains("\n  deploy      matches\n") && page.contains("and 81 of other runners"),
         "{page}"
     );
+}
+
+#[test]
+fn what_is_observed_is_explained_with_the_reason_of_the_refusal() {
+    let mut facts = facts();
+    label(&mut facts, "project.id", "22");
+    facts.env.push("IAM_ROLE=legacy@123456789012".to_owned());
+    let observe = "[compat]\nprofile = \"lyft\"\nmode = \"observe\"\nobserved_roles = \"legacy\"\n";
+    let explained = explained(&format!("{observe}{RULE}"), &facts, &standing());
+    assert!(explained.is_granted() && reason(&explained) == "observed");
+    let page = explained.to_string();
+    let (_, end) = page.split_once("\n\nobserved").unwrap();
+    insta::assert_snapshot!(format!("observed{end}"), @r###"
+    observed: given although the rules refuse it (compat.mode = "observe")
+      role        arn:aws:iam::123456789012:role/legacy
+      session     22-302-Ab3dEf9_x, 3600 s
+      would be    no-rule-for-project
+      meaning     no rule of this runner names the project
+    "###);
+}
+
+#[test]
+fn what_gitlab_is_asked_is_told_and_a_job_without_a_token_is_refused() {
+    let rules =
+        format!("{SERVER}token_file = \"/t\"\n{RULE}{VERIFY}protected = true\nref_type = [\"tag\", \"branch\"]\n");
+    let granted = explained(&rules, &with_token(facts()), &standing());
+    let page = granted.to_string();
+    let (_, end) = page.split_once("\n\ngranted").unwrap();
+    insta::assert_snapshot!(end, @r###"
+      role        arn:aws:iam::123456789012:role/deploy
+      by rule     deploy
+      session     20-302-Ab3dEf9_x, 3600 s
+      verifier    gitlab.example.com, which is asked first: does the job of the labels run, is its ref a
+                  branch or tag, is the ref protected? What it says stands in the audit log
+      until       2027-01-15T09:09:00Z
+    "###);
+    assert!(granted.is_granted() && !page.contains(TOKEN) && !granted.json().contains(TOKEN));
+    let refused = explained(&rules, &facts(), &standing());
+    assert_eq!(reason(&refused), "job-token-missing");
+    assert_eq!(reason(&explained(RULE, &facts(), &standing())), "granted");
 }

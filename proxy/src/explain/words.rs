@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::Fact;
 use crate::caller::{Facts, Unattested};
-use crate::config::{Rule, Session, Subject};
+use crate::config::{Host, Rule, Session, Subject, Verification};
 use crate::credentials::write_time;
 use crate::policy::{Reason, Trace};
 
@@ -92,6 +92,20 @@ pub(super) fn narrowing(session: &Session) -> Vec<String> {
         .into_iter()
         .chain(session.policy_arns.iter().map(ToString::to_string))
         .collect()
+}
+
+/// What GitLab is asked before anything is given.
+pub(super) fn verification(gitlab: &Host, wanted: &Verification) -> String {
+    let mut words = format!("{gitlab}, which is asked first: does the job of the labels run");
+    if !wanted.ref_types.is_empty() {
+        words.push_str(", is its ref a ");
+        words.push_str(&list(&wanted.ref_types));
+    }
+    if wanted.protected {
+        words.push_str(", is the ref protected");
+    }
+    words.push_str("? What it says stands in the audit log");
+    words
 }
 
 /// Why the container's cgroup cannot be told.

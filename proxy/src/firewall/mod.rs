@@ -9,6 +9,7 @@ mod host;
 mod live;
 mod programs;
 mod routing;
+mod rules;
 mod sources;
 
 use std::fmt;
@@ -19,7 +20,8 @@ pub use difference::Difference;
 pub use host::{HostPlan, close_host, open_host, verify_host};
 pub use live::{apply, remove, verify};
 pub use programs::FirewallError;
-pub use sources::{Owner, Sources, filter_sources, remove_sources};
+pub use rules::Rules;
+pub use sources::{Owner, Sources, change_sources, filter_sources, remove_sources};
 
 /// The endpoint's IPv4 address.
 pub const ENDPOINT_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);

@@ -30,31 +30,38 @@ pub struct Sources {
     pub gateways: BTreeSet<IpAddr>,
 }
 
+/// The sets: name, type, and after how many seconds an element lapses. Everything lapses: without a proxy there are no answers to guard, and the
+/// addresses of containers that are gone belong to others. What names an owner lives longer than what is guarded, so that nothing is ever
+/// dropped for want of an owner.
+const SETS: [(&str, &str, u32); 8] = [
+    ("macs", "type ether_addr", 15),
+    ("v4", "type ipv4_addr", 15),
+    ("v6", "type ipv6_addr", 15),
+    ("targets", "typeof @th,64,128", 15),
+    ("mac_ports", "type iface_index . ether_addr", 30),
+    ("v4_ports", "type iface_index . ipv4_addr", 30),
+    ("v6_ports", "type iface_index . ipv6_addr", 30),
+    ("target_ports", "typeof iif . @th,64,128", 30),
+];
+/// The first of those that name owners.
+const PORTS: usize = 4;
+
+/// What is in each of [`SETS`].
+type Elements = [BTreeSet<String>; SETS.len()];
+
 impl Sources {
-    /// One transaction that replaces the table. Everything in it lapses after some seconds: without a proxy there are no answers to guard, and
-    /// the addresses of containers that are gone belong to others. What names an owner lives longer than what is guarded, so that nothing
-    /// is ever dropped for want of an owner.
-    fn transaction(&self) -> String {
-        let mut sets: [(&str, &str, u32, BTreeSet<String>); 8] = [
-            ("macs", "type ether_addr", 15, BTreeSet::new()),
-            ("v4", "type ipv4_addr", 15, BTreeSet::new()),
-            ("v6", "type ipv6_addr", 15, BTreeSet::new()),
-            ("targets", "typeof @th,64,128", 15, BTreeSet::new()),
-            ("mac_ports", "type iface_index . ether_addr", 30, BTreeSet::new()),
-            ("v4_ports", "type iface_index . ipv4_addr", 30, BTreeSet::new()),
-            ("v6_ports", "type iface_index . ipv6_addr", 30, BTreeSet::new()),
-            ("target_ports", "typeof iif . @th,64,128", 30, BTreeSet::new()),
-        ];
+    fn elements(&self) -> Elements {
+        let mut sets = Elements::default();
         let nobody = Owner {
             addresses: self.gateways.clone(),
             ..Owner::default()
         };
         for owner in self.owners.iter().chain([&nobody]) {
             let mut add = |guarded: usize, text: String| {
-                if let Some((_, _, _, elements)) = sets.get_mut(guarded + 4) {
+                if let Some(elements) = sets.get_mut(guarded + PORTS) {
                     elements.extend(owner.ports.iter().map(|port| format!("{port} . {text}")));
                 }
-                if let Some((_, _, _, elements)) = sets.get_mut(guarded) {
+                if let Some(elements) = sets.get_mut(guarded) {
                     elements.insert(text);
                 }
             };
@@ -71,18 +78,40 @@ impl Sources {
                 }
             }
         }
+        sets
+    }
+
+    /// One transaction that replaces the table.
+    fn whole(&self) -> String {
         let mut text = format!("table bridge {TABLE}\ndelete table bridge {TABLE}\ntable bridge {TABLE} {{\n");
-        for (name, kind, seconds, elements) in sets {
+        for ((name, kind, seconds), elements) in SETS.iter().zip(self.elements()) {
             let _infallible = write!(text, "set {name} {{ {kind}; flags timeout; timeout {seconds}s; ");
             if !elements.is_empty() {
-                let elements: Vec<String> = elements.into_iter().collect();
-                let _infallible = write!(text, "elements = {{ {} }}; ", elements.join(", "));
+                let _infallible = write!(text, "elements = {}; ", list(elements));
             }
             text.push_str("}\n");
         }
         text.push_str(RULES);
         text
     }
+
+    /// One transaction that changes what `before` left in the table, so that a container's start costs no more where there are a thousand others.
+    fn change(&self, before: &Self) -> String {
+        let mut text = String::new();
+        for (((name, ..), now), then) in SETS.iter().zip(self.elements()).zip(before.elements()) {
+            for (verb, elements) in [("delete", &then - &now), ("add", &now - &then)] {
+                if !elements.is_empty() {
+                    let _infallible = writeln!(text, "{verb} element bridge {TABLE} {name} {}", list(elements));
+                }
+            }
+        }
+        text
+    }
+}
+
+fn list(elements: BTreeSet<String>) -> String {
+    let elements: Vec<String> = elements.into_iter().collect();
+    format!("{{ {} }}", elements.join(", "))
 }
 
 /// Before the bridge learns who is where (bridge prerouting comes before that). Routers live on the host, not on its ports.
@@ -105,9 +134,19 @@ icmpv6 type nd-neighbor-advert @th,64,128 @targets iif . @th,64,128 != @target_p
 /// # Errors
 /// `nft` is missing or refuses.
 pub async fn filter_sources(sources: &Sources) -> Result<(), FirewallError> {
-    NFT.run(&["-f".to_owned(), "-".to_owned()], &sources.transaction())
-        .await
-        .map(drop)
+    commit(&sources.whole()).await
+}
+
+/// Changes the filter that [`filter_sources`] put in place for `before`, or the last change of it. What stays in it lapses when it would have.
+///
+/// # Errors
+/// `nft` is missing or refuses; so it does if something else changed the table. Nothing has changed then.
+pub async fn change_sources(before: &Sources, sources: &Sources) -> Result<(), FirewallError> {
+    let transaction = sources.change(before);
+    if transaction.is_empty() {
+        return Ok(());
+    }
+    commit(&transaction).await
 }
 
 /// Removes the filter.
@@ -115,10 +154,11 @@ pub async fn filter_sources(sources: &Sources) -> Result<(), FirewallError> {
 /// # Errors
 /// `nft` is missing or refuses.
 pub async fn remove_sources() -> Result<(), FirewallError> {
-    let transaction = format!("table bridge {TABLE}\ndelete table bridge {TABLE}\n");
-    NFT.run(&["-f".to_owned(), "-".to_owned()], &transaction)
-        .await
-        .map(drop)
+    commit(&format!("table bridge {TABLE}\ndelete table bridge {TABLE}\n")).await
+}
+
+async fn commit(transaction: &str) -> Result<(), FirewallError> {
+    NFT.run(&["-f".to_owned(), "-".to_owned()], transaction).await.map(drop)
 }
 
 #[cfg(test)]
@@ -136,7 +176,7 @@ mod tests {
             .into(),
             gateways: ["172.17.0.1".parse().unwrap()].into(),
         };
-        insta::assert_snapshot!(sources.transaction(), @r"
+        insta::assert_snapshot!(sources.whole(), @r"
         table bridge metadata_proxy
         delete table bridge metadata_proxy
         table bridge metadata_proxy {
@@ -160,5 +200,36 @@ mod tests {
         }
         }
         ");
+    }
+
+    fn owner(port: u32, address: &str) -> Owner {
+        Owner {
+            ports: [port].into(),
+            macs: [[2, 0x42, 0, 0, 0, u8::try_from(port).unwrap()]].into(),
+            addresses: [address.parse().unwrap()].into(),
+        }
+    }
+
+    #[test]
+    fn a_change_names_what_came_and_what_went() {
+        let gateways: BTreeSet<IpAddr> = ["172.17.0.1".parse().unwrap()].into();
+        let before = Sources {
+            owners: [owner(5, "172.17.0.2"), owner(6, "172.17.0.3")].into(),
+            gateways: gateways.clone(),
+        };
+        // The one on port 5 is gone, and its address has another owner.
+        let after = Sources {
+            owners: [owner(6, "172.17.0.3"), owner(7, "172.17.0.2")].into(),
+            gateways,
+        };
+        insta::assert_snapshot!(after.change(&before), @r"
+        delete element bridge metadata_proxy macs { 02:42:00:00:00:05 }
+        add element bridge metadata_proxy macs { 02:42:00:00:00:07 }
+        delete element bridge metadata_proxy mac_ports { 5 . 02:42:00:00:00:05 }
+        add element bridge metadata_proxy mac_ports { 7 . 02:42:00:00:00:07 }
+        delete element bridge metadata_proxy v4_ports { 5 . 172.17.0.2 }
+        add element bridge metadata_proxy v4_ports { 7 . 172.17.0.2 }
+        ");
+        assert_eq!(after.change(&after), "");
     }
 }

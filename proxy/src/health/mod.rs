@@ -1,12 +1,15 @@
 //! Whether the proxy can do its work now. The parts publish what they know as values; `verdict` judges them. Knows no container.
 
+mod pulse;
 mod verdict;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use pulse::{Beat, Pulse};
 pub use verdict::{Check, Phase, Rules, Seen, SelfTest, Sts, VERIFIED_FOR, Verdict, judge};
 
 use crate::credentials::{CacheEvent, Failure, Observe};
@@ -15,6 +18,7 @@ use crate::credentials::{CacheEvent, Failure, Observe};
 pub struct Health {
     /// Whether the engine is followed at this moment; unset until there is one to follow.
     engine: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
+    pulse: Pulse,
     told: Mutex<Told>,
 }
 
@@ -23,12 +27,25 @@ struct Told {
     phase: Phase,
     /// Whether the rules are ours to look after.
     is_managed: bool,
+    /// Whether what the rules refuse is not refused.
+    is_observing: bool,
     /// When the rules were last compared with the plan, and whether they were in place.
     verified: Option<(Instant, bool)>,
-    self_test: SelfTest,
+    self_test: Proven,
+    /// How often the self-test is made again.
+    proven_every: Option<Duration>,
     /// Calls in a row that found no STS.
     failures: u32,
     last_failure: Option<(Instant, Failure)>,
+}
+
+/// What was told of the self-test.
+#[derive(Debug)]
+enum Proven {
+    Pending,
+    Passed(Instant),
+    Failed(Instant, String),
+    Skipped,
 }
 
 impl fmt::Debug for Health {
@@ -40,16 +57,20 @@ impl fmt::Debug for Health {
 }
 
 impl Health {
-    /// Of a proxy that starts: nothing is known yet. `is_managed`: the firewall is this proxy's to look after.
+    /// Of a proxy that starts: nothing is known yet. `is_managed`: the firewall is this proxy's to look after; `is_observing`: what the rules
+    /// refuse is not refused.
     #[must_use]
-    pub fn new(is_managed: bool) -> Self {
+    pub fn new(is_managed: bool, is_observing: bool) -> Self {
         Self {
             engine: OnceLock::new(),
+            pulse: Pulse::default(),
             told: Mutex::new(Told {
                 phase: Phase::Starting,
                 is_managed,
+                is_observing,
                 verified: None,
-                self_test: SelfTest::Pending,
+                self_test: Proven::Pending,
+                proven_every: None,
                 failures: 0,
                 last_failure: None,
             }),
@@ -66,14 +87,34 @@ impl Health {
         self.told().verified = Some((Instant::now(), is_in_place));
     }
 
-    /// The self-test is over, or left out.
-    pub fn tell_self_test(&self, self_test: SelfTest) {
-        self.told().self_test = self_test;
+    /// The self-test is left out.
+    pub fn tell_unproven(&self) {
+        self.told().self_test = Proven::Skipped;
+    }
+
+    /// The self-test was made just now; why it failed, if it did.
+    pub fn tell_proof(&self, proof: Result<(), String>) {
+        let now = Instant::now();
+        self.told().self_test = match proof {
+            Ok(()) => Proven::Passed(now),
+            Err(why) => Proven::Failed(now, why),
+        };
+    }
+
+    /// The self-test is made again and again from now on.
+    pub fn expect_proofs(&self, every: Duration) {
+        self.told().proven_every = Some(every);
     }
 
     /// What the proxy does now.
     pub fn tell_phase(&self, phase: Phase) {
         self.told().phase = phase;
+    }
+
+    /// Where the parts say that they go on.
+    #[must_use]
+    pub const fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Judges what is known at this moment.
@@ -93,7 +134,19 @@ impl Health {
             phase: told.phase,
             is_engine_followed,
             firewall,
-            self_test: told.self_test,
+            self_test: match &told.self_test {
+                Proven::Pending => SelfTest::Pending,
+                Proven::Skipped => SelfTest::Skipped,
+                Proven::Passed(at) => SelfTest::Passed {
+                    ago: at.elapsed(),
+                    every: told.proven_every,
+                },
+                Proven::Failed(at, why) => SelfTest::Failed {
+                    ago: at.elapsed(),
+                    why: why.clone(),
+                },
+            },
+            is_observing: told.is_observing,
             sts: Sts {
                 failures: told.failures,
                 last: told.last_failure.map(|(at, failure)| (failure, at.elapsed())),
@@ -138,16 +191,15 @@ impl Observe for Health {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
 
     use super::*;
 
     fn healthy() -> (Health, Arc<AtomicBool>) {
-        let (health, engine) = (Health::new(true), Arc::new(AtomicBool::new(true)));
+        let (health, engine) = (Health::new(true, false), Arc::new(AtomicBool::new(true)));
         let seen = Arc::clone(&engine);
         health.follow_engine(move || seen.load(Ordering::SeqCst));
         health.tell_verified(true);
-        health.tell_self_test(SelfTest::Passed);
+        health.tell_proof(Ok(()));
         health.tell_phase(Phase::Serving);
         (health, engine)
     }
@@ -166,7 +218,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_proxy_that_starts_is_not_ready_until_every_part_has_said_so() {
-        let health = Health::new(true);
+        let health = Health::new(true, false);
         assert_eq!(failing(&health), ["serving", "engine", "firewall", "self-test"]);
         let (health, engine) = healthy();
         assert_eq!(failing(&health), Vec::<&str>::new());
@@ -178,6 +230,21 @@ mod tests {
         health.tell_verified(true);
         health.tell_phase(Phase::Stopping);
         assert_eq!(failing(&health), ["serving"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_self_test_that_fails_while_the_proxy_serves_is_told_until_one_passes() {
+        let (health, _engine) = healthy();
+        health.tell_proof(Err("the redirect is missing".to_owned()));
+        assert_eq!(failing(&health), ["self-test"]);
+        health.tell_proof(Ok(()));
+        assert_eq!(failing(&health), Vec::<&str>::new());
+        // One that is made only at the start does not grow old, and one that is to be repeated does.
+        tokio::time::advance(Duration::from_hours(2)).await;
+        health.tell_verified(true);
+        assert_eq!(failing(&health), Vec::<&str>::new());
+        health.expect_proofs(Duration::from_hours(1));
+        assert_eq!(failing(&health), ["self-test"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,6 +7,8 @@ use crate::credentials::Failure;
 
 /// The rules are compared with the plan every 5 s, and a look may take 10 s: what was seen longer ago is not known any more.
 pub const VERIFIED_FOR: Duration = Duration::from_secs(20);
+/// A self-test on a host that is busy may take minutes; one that has not come to an end by then does not come to one.
+const PROVEN_LATE: Duration = Duration::from_mins(10);
 /// One lost call is nothing; that many in a row are a state.
 const FAILURES: u32 = 3;
 /// Calls are made when jobs ask, so that failures grow old: after that long without another, nothing is known.
@@ -40,12 +42,24 @@ pub enum Rules {
 }
 
 /// The proof that callers can be told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SelfTest {
-    /// It was not made yet. One that fails ends the proxy.
+    /// It was not made yet. One that fails before anybody is served ends the proxy.
     Pending,
     /// Callers were told apart.
-    Passed,
+    Passed {
+        /// How long ago.
+        ago: Duration,
+        /// How often it is made; None: only when the proxy starts.
+        every: Option<Duration>,
+    },
+    /// They were not, while the proxy serves.
+    Failed {
+        /// How long ago.
+        ago: Duration,
+        /// Why.
+        why: String,
+    },
     /// Left out (`attestation.self_test = false`).
     Skipped,
 }
@@ -60,7 +74,7 @@ pub struct Sts {
 }
 
 /// All that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// What the proxy does.
     pub phase: Phase,
@@ -70,6 +84,8 @@ pub struct Seen {
     pub firewall: Rules,
     /// The self-test.
     pub self_test: SelfTest,
+    /// What the rules refuse is not refused (`compat.mode = "observe"`).
+    pub is_observing: bool,
     /// STS.
     pub sts: Sts,
 }
@@ -94,6 +110,8 @@ pub struct Verdict {
     pub is_engine_followed: bool,
     /// Whether every rule is in place; None if that is not this proxy's to say.
     pub is_firewall_in_place: Option<bool>,
+    /// Whether what the rules refuse is refused.
+    pub is_enforced: bool,
 }
 
 impl Verdict {
@@ -128,11 +146,13 @@ pub fn judge(seen: &Seen) -> Verdict {
             judge_phase(seen.phase),
             judge_engine(seen.is_engine_followed),
             firewall,
-            judge_self_test(seen.self_test),
+            judge_self_test(&seen.self_test),
             judge_sts(seen.sts),
+            judge_enforcement(seen.is_observing),
         ],
         is_engine_followed: seen.is_engine_followed == Some(true),
         is_firewall_in_place,
+        is_enforced: !seen.is_observing,
     }
 }
 
@@ -181,11 +201,38 @@ fn judge_firewall(rules: Rules) -> Check {
     }
 }
 
-fn judge_self_test(self_test: SelfTest) -> Check {
+fn judge_self_test(self_test: &SelfTest) -> Check {
+    let name = "self-test";
     match self_test {
-        SelfTest::Pending => check("self-test", false, "not made yet"),
-        SelfTest::Passed => check("self-test", true, "passed when the proxy started"),
+        SelfTest::Pending => check(name, false, "not made yet"),
+        SelfTest::Passed { every: None, .. } => check(name, true, "passed when the proxy started"),
+        SelfTest::Passed {
+            ago,
+            every: Some(every),
+        } => {
+            let words = format!("passed {} s ago", ago.as_secs());
+            if *ago <= every.saturating_add(PROVEN_LATE) {
+                check(name, true, words)
+            } else {
+                let words = format!(
+                    "{words}, and not made again since: it should be every {} s",
+                    every.as_secs()
+                );
+                check(name, false, words)
+            }
+        }
+        SelfTest::Failed { ago, why } => check(name, false, format!("failed {} s ago: {why}", ago.as_secs())),
         SelfTest::Skipped => check("self-test", true, "left out (attestation.self_test = false)"),
+    }
+}
+
+/// Observing is what the operator wants for a while, and no reason to take the proxy away from jobs: it is said, and it is an alarm's to see.
+fn judge_enforcement(is_observing: bool) -> Check {
+    if is_observing {
+        let words = "NOTHING IS ENFORCED: what the rules refuse is observed (compat.mode = \"observe\")";
+        check("enforcement", true, words)
+    } else {
+        check("enforcement", true, "what the rules refuse is refused")
     }
 }
 
@@ -216,14 +263,18 @@ mod tests {
                 ago: Duration::from_secs(3),
                 is_in_place: true,
             },
-            self_test: SelfTest::Passed,
+            self_test: SelfTest::Passed {
+                ago: Duration::from_secs(9),
+                every: None,
+            },
+            is_observing: false,
             sts: Sts {
                 failures: 0,
                 last: None,
             },
         };
         let verdict = judge(&seen);
-        assert!(verdict.is_ready() && verdict.is_engine_followed);
+        assert!(verdict.is_ready() && verdict.is_engine_followed && verdict.is_enforced);
         assert_eq!(verdict.is_firewall_in_place, Some(true));
         insta::assert_snapshot!(verdict, @r###"
         ok serving: it answers
@@ -231,6 +282,7 @@ mod tests {
         ok firewall: in place 3 s ago
         ok self-test: passed when the proxy started
         ok sts: not known to be broken
+        ok enforcement: what the rules refuse is refused
         "###);
         let seen = Seen {
             phase: Phase::Starting,
@@ -240,13 +292,14 @@ mod tests {
                 is_in_place: true,
             },
             self_test: SelfTest::Pending,
+            is_observing: true,
             sts: Sts {
                 failures: 4,
                 last: Some((Failure::TimedOut, Duration::from_secs(2))),
             },
         };
         let verdict = judge(&seen);
-        assert!(!verdict.is_ready() && !verdict.is_engine_followed);
+        assert!(!verdict.is_ready() && !verdict.is_engine_followed && !verdict.is_enforced);
         assert_eq!(verdict.is_firewall_in_place, Some(false));
         insta::assert_snapshot!(verdict, @r###"
         failed serving: it starts, and answers nobody yet
@@ -254,6 +307,31 @@ mod tests {
         failed firewall: not verified for 25 s: the log says why
         failed self-test: not made yet
         failed sts: the last 4 calls failed, the last one 2 s ago: sts-timed-out
+        ok enforcement: NOTHING IS ENFORCED: what the rules refuse is observed (compat.mode = "observe")
+        "###);
+    }
+
+    #[test]
+    fn a_self_test_is_told_with_its_age_and_one_that_fails_or_is_missing_is_a_fault() {
+        let passed = |ago, every| SelfTest::Passed {
+            ago: Duration::from_secs(ago),
+            every: Some(Duration::from_secs(every)),
+        };
+        let why = "the redirect is missing".to_owned();
+        let ago = Duration::from_secs(7);
+        let checks = [
+            judge_self_test(&passed(12, 3600)),
+            judge_self_test(&passed(4200, 3600)),
+            judge_self_test(&passed(4201, 3600)),
+            judge_self_test(&SelfTest::Failed { ago, why }),
+        ];
+        assert_eq!(checks.clone().map(|check| check.is_good), [true, true, false, false]);
+        let words: Vec<String> = checks.into_iter().map(|check| check.words).collect();
+        insta::assert_snapshot!(words.join("\n"), @r###"
+        passed 12 s ago
+        passed 4200 s ago
+        passed 4201 s ago, and not made again since: it should be every 3600 s
+        failed 7 s ago: the redirect is missing
         "###);
     }
 
@@ -264,6 +342,7 @@ mod tests {
             is_engine_followed: Some(true),
             firewall: Rules::Unmanaged,
             self_test: SelfTest::Skipped,
+            is_observing: false,
             sts: Sts {
                 failures: 0,
                 last: None,

@@ -4,10 +4,10 @@ use aws_config::imds::Client;
 use aws_config::provider_config::ProviderConfig;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::SharedTimeSource;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use thiserror::Error;
 
 use super::{Fetching, Leaf, Unreadable, Upstream};
-use crate::upstream;
 
 /// Stated here, so that neither environment (`AWS_EC2_METADATA_SERVICE_ENDPOINT`) nor profile files are asked.
 const ENDPOINT: &str = "http://169.254.169.254";
@@ -23,9 +23,9 @@ pub struct NoEndpoint {
 ///
 /// # Errors
 /// Never with the endpoint that is built in.
-pub(crate) fn connect(clock: &SharedTimeSource) -> Result<Client, NoEndpoint> {
+pub(crate) fn connect(clock: &SharedTimeSource, http: &SharedHttpClient) -> Result<Client, NoEndpoint> {
     let provider_config = ProviderConfig::empty()
-        .with_http_client(upstream::client())
+        .with_http_client(http.clone())
         .with_time_source(clock.clone())
         .with_sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .with_region(None);
@@ -49,9 +49,9 @@ impl Imds {
     ///
     /// # Errors
     /// Never with the endpoint that is built in.
-    pub fn new(clock: &SharedTimeSource) -> Result<Self, NoEndpoint> {
+    pub fn new(clock: &SharedTimeSource, http: &SharedHttpClient) -> Result<Self, NoEndpoint> {
         Ok(Self {
-            client: connect(clock)?,
+            client: connect(clock, http)?,
         })
     }
 }

@@ -75,15 +75,29 @@ pub async fn serve(
     }
 }
 
-/// `/metrics`; `/healthz`: the process lives; `/readyz`: every part does its work, or 503 and which part does not.
+/// `/metrics`; `/healthz`: the process lives, or 503 and which part of it is stuck; `/readyz`: every part does its work, or 503 and which part
+/// does not.
 fn router(metrics: Arc<Metrics>, health: Arc<Health>) -> Router {
-    let judged = Arc::clone(&health);
+    let (judged, felt) = (Arc::clone(&health), Arc::clone(&health));
     Router::new()
         .route(
             "/metrics",
             get(move || async move { ([(CONTENT_TYPE, CONTENT)], metrics.text(&judged.verdict())) }),
         )
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route(
+            "/healthz",
+            get(move || async move {
+                let stuck = felt.pulse().stuck();
+                if stuck.is_empty() {
+                    (StatusCode::OK, "ok\n".to_owned())
+                } else {
+                    (
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        format!("stuck: {}\n", stuck.join(", ")),
+                    )
+                }
+            }),
+        )
         .route(
             "/readyz",
             get(move || async move {

@@ -1,8 +1,11 @@
 //! What a container gets: a pure function of the operator's rules and of what the engine says. Knows no socket, no clock, no file.
 
+mod edition;
 mod labels;
 mod matching;
+mod observe;
 mod reason;
+mod register;
 mod revocation;
 mod selector;
 mod session;
@@ -16,11 +19,14 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use crate::caller::Facts;
-use crate::config::{Config, ExternalId, Home, Role, Rule, Session};
+use crate::compat::{Asked, Compat};
+use crate::config::{Config, ExternalId, Home, Role, Rule, Session, Verification};
 use crate::instance::Leaf;
 
+pub use edition::{Edition, Kept};
 pub use labels::{Job, read as read_labels};
 pub use reason::Reason;
+pub use register::Damaged;
 pub use revocation::{Revocations, Target, TooMany};
 pub use session::Told;
 pub use trace::{Trace, Weighed, trace};
@@ -36,26 +42,12 @@ pub struct Policy {
     paths: BTreeSet<Leaf>,
     /// How much longer than its job's timeout a container may live.
     grace: Duration,
-}
-
-/// A rule as it was read once. One that is changed, or removed and written again, is another edition: tokens and credentials are bound to it,
-/// so that none of an earlier edition counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Edition(u64);
-
-impl Edition {
-    /// The first one of a process.
-    pub const FIRST: Self = Self(0);
-
-    /// Its number: no two editions of a process have the same.
-    #[must_use]
-    pub const fn number(self) -> u64 {
-        self.0
-    }
-
-    const fn next(self) -> Self {
-        Self(self.0.wrapping_add(1))
-    }
+    /// Whether who matches no rule needs a token.
+    require_token: bool,
+    /// In which forms containers name roles, and what is given while nothing is enforced.
+    compat: Option<Compat>,
+    /// The edition of what is given while nothing is enforced; None: all is.
+    observed: Option<Edition>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +67,9 @@ impl Policy {
             next: Edition::FIRST,
             paths: config.imds.paths.clone(),
             grace: config.attestation.grace,
+            require_token: config.imds.require_token,
+            compat: None,
+            observed: None,
         };
         nothing.succeed(config)
     }
@@ -94,13 +89,25 @@ impl Policy {
                 rule: rule.clone(),
             }
         });
+        let rules = rules.collect();
+        let observed = config.is_observing().then(|| match self.observed {
+            Some(kept) if self.compat == config.compat => kept,
+            Some(_) | None => {
+                let edition = next;
+                next = next.next();
+                edition
+            }
+        });
         Self {
             home: config.aws.home.clone(),
             session_seconds: config.aws.session_seconds,
-            rules: rules.collect(),
+            rules,
             next,
             paths: config.imds.paths.clone(),
             grace: config.attestation.grace,
+            require_token: config.imds.require_token,
+            compat: config.compat.clone(),
+            observed,
         }
     }
 
@@ -119,7 +126,16 @@ impl Policy {
 
     /// The editions in force.
     pub fn editions(&self) -> impl Iterator<Item = Edition> + '_ {
-        self.rules.iter().map(|enacted| enacted.edition)
+        self.rules.iter().map(|enacted| enacted.edition).chain(self.observed)
+    }
+
+    /// Which role a container asks for with this text.
+    fn read_role(&self, text: &str) -> Result<Asked, Reason> {
+        let asked = match &self.compat {
+            Some(compat) => compat.read_role(text, &self.home),
+            None => Role::parse(text, &self.home).map(Asked::exactly),
+        };
+        asked.map_err(|_| Reason::SelectorMalformed)
     }
 
     /// How many rules there are.
@@ -152,9 +168,13 @@ pub struct Grant {
     pub told: Told,
     /// IMDSv2 only.
     pub require_token: bool,
-    /// The rule's name.
+    /// What GitLab must confirm before any of it is given.
+    pub verify: Option<Verification>,
+    /// The rule's name; empty if no rule gives it.
     pub rule: String,
-    /// Which edition of it.
+    /// Why the rules refuse it: it is given because nothing is enforced (`compat.mode = "observe"`).
+    pub observed: Option<Reason>,
+    /// Which edition of the rule, or of what is observed.
     pub edition: Edition,
     /// When the job must be over, at the latest: a crashed runner leaves containers behind, with their role (rule A11). Absent for what is
     /// of no job: whoever started it says when it ends.
@@ -170,10 +190,14 @@ pub enum Decision {
     Deny(Reason),
 }
 
-/// Decides what a container gets.
+/// Decides what a container gets. The rules come first, so that whom they give a role gets while observing what he gets ever after.
 #[must_use]
 pub fn decide(policy: &Policy, facts: &Facts) -> Decision {
-    match grant(policy, facts) {
+    let granted = match grant(policy, facts) {
+        Ok(grant) => Ok(grant),
+        Err(reason) => observe::grant(policy, facts, reason).ok_or(reason),
+    };
+    match granted {
         Ok(grant) => Decision::Grant(Box::new(grant)),
         Err(reason) => Decision::Deny(reason),
     }
@@ -194,11 +218,9 @@ fn grant(policy: &Policy, facts: &Facts) -> Result<Grant, Reason> {
     let role = match selector::find(&facts.env, &facts.image_env)? {
         None => rule.role.clone().ok_or(Reason::NoRoleSelected)?,
         Some(text) => {
-            let role = Role::parse(text, &policy.home).map_err(|_| Reason::SelectorMalformed)?;
-            if rule.role.as_ref() != Some(&role) && !rule.selectable.contains(&role) {
-                return Err(Reason::SelectorNotAllowed);
-            }
-            role
+            let allowed = rule.role.iter().chain(&rule.selectable);
+            let selected = policy.read_role(text)?.find(allowed);
+            selected.cloned().ok_or(Reason::SelectorNotAllowed)?
         }
     };
     Ok(Grant {
@@ -209,7 +231,9 @@ fn grant(policy: &Policy, facts: &Facts) -> Result<Grant, Reason> {
         duration_seconds: rule.session.duration_seconds.unwrap_or(policy.session_seconds),
         told,
         require_token: rule.require_token,
+        verify: rule.verify.clone(),
         rule: rule.name.clone(),
+        observed: None,
         edition: *edition,
         until,
     })

@@ -1,6 +1,7 @@
 //! What each item of the catalogue that concerns policy must come to.
 
 mod accounts;
+mod compat;
 mod containers;
 mod editions;
 mod narrowing;

@@ -117,9 +117,10 @@ pub struct Request<'b> {
 pub fn find_end(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     let mut line_start = 0;
     let mut fields = 0;
+    let mut before = 0;
     for (at, &byte) in bytes.iter().enumerate() {
         match byte {
-            b'\n' if at == 0 || bytes.get(at - 1) != Some(&b'\r') => return Err(Malformed::BareLineEnd),
+            b'\n' if before != b'\r' => return Err(Malformed::BareLineEnd),
             b'\n' => {
                 let line = bytes.get(line_start..at - 1).unwrap_or_default();
                 if line_start == 0 {
@@ -138,7 +139,7 @@ pub fn find_end(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
                 }
                 line_start = at + 1;
             }
-            _ if at > 0 && bytes.get(at - 1) == Some(&b'\r') => return Err(Malformed::BareLineEnd),
+            _ if before == b'\r' => return Err(Malformed::BareLineEnd),
             b'\r' => {}
             b'\t' if line_start > 0 => {}
             0..0x20 | 0x7f => return Err(Malformed::ForbiddenByte),
@@ -147,6 +148,7 @@ pub fn find_end(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         if line_start == 0 && at > LINE_MAX {
             return Err(Malformed::TooLarge);
         }
+        before = byte;
     }
     if bytes.len() >= HEAD_MAX {
         Err(Malformed::TooLarge)

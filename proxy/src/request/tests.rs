@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{HEAD_MAX, Malformed, Method, Once, find_end, parse};
+use super::{HEAD_MAX, HEADERS_MAX, LINE_MAX, Malformed, Method, Once, find_end, parse};
 
 /// The plain way to write a request.
 fn render(method: &str, path: &str, headers: &[(String, String)]) -> Vec<u8> {
@@ -46,6 +46,63 @@ fn a_head_that_is_too_long_never_ends() {
     let mut head = b"GET / HTTP/1.1\r\n".to_vec();
     head.extend(std::iter::repeat_n(b'a', HEAD_MAX));
     assert_eq!(find_end(&head), Err(Malformed::TooLarge));
+}
+
+fn host() -> (String, String) {
+    ("Host".to_owned(), "169.254.169.254".to_owned())
+}
+
+#[test]
+fn each_bound_is_the_last_that_is_taken() {
+    let with_fields = |count: usize| {
+        let fields = (1..count).map(|_| ("A".to_owned(), "b".to_owned()));
+        render("GET", "/", &fields.chain([host()]).collect::<Vec<_>>())
+    };
+    assert!(parse(&with_fields(HEADERS_MAX)).is_ok());
+    let one_more = with_fields(HEADERS_MAX + 1);
+    assert_eq!(find_end(&one_more), Err(Malformed::TooLarge));
+
+    let with_line = |length: usize| {
+        let path = "/".repeat(length - "GET  HTTP/1.1".len());
+        render("GET", &path, &[host()])
+    };
+    assert!(parse(&with_line(LINE_MAX)).is_ok());
+    let one_more = with_line(LINE_MAX + 1);
+    assert_eq!(find_end(&one_more), Err(Malformed::TooLarge));
+    // Nobody waits for the end of a line that is too long already.
+    assert_eq!(find_end(&one_more[..LINE_MAX]), Ok(None));
+    assert_eq!(find_end(&one_more[..LINE_MAX + 2]), Err(Malformed::TooLarge));
+
+    let with_length = |length: usize| {
+        let empty = render("GET", "/", &[host(), ("A".to_owned(), String::new())]).len();
+        render("GET", "/", &[host(), ("A".to_owned(), "b".repeat(length - empty))])
+    };
+    assert_eq!(find_end(&with_length(HEAD_MAX)), Ok(Some(HEAD_MAX)));
+    assert_eq!(find_end(&with_length(HEAD_MAX + 1)), Err(Malformed::TooLarge));
+}
+
+#[test]
+fn a_tab_may_stand_in_a_field_and_no_other_control_anywhere() {
+    assert_eq!(find_end(b"GET / HTTP/1.1\r\nA:\tb"), Ok(None));
+    assert_eq!(find_end(b"GET\t/"), Err(Malformed::ForbiddenByte));
+    for control in (0..b' ').chain([0x7f]).filter(|byte| !b"\t\r\n".contains(byte)) {
+        let head = [&b"GET / HTTP/1.1\r\nA: "[..], &[control]].concat();
+        assert_eq!(find_end(&head), Err(Malformed::ForbiddenByte), "{control}");
+    }
+}
+
+#[test]
+fn a_body_may_be_announced_only_where_the_method_is_refused_anyway() {
+    let with_length = |method: &str, length: &str| {
+        let head = render(method, "/", &[host(), ("Content-Length".to_owned(), length.to_owned())]);
+        parse(&head).map(|request| request.close)
+    };
+    assert_eq!(with_length("PUT", "0"), Ok(false));
+    assert_eq!(with_length("PUT", "1"), Err(Malformed::Framing));
+    assert_eq!(with_length("POST", "12"), Ok(true));
+    for bad in ["", "1a", "-1", "+1", "0x1", "1, 1"] {
+        assert_eq!(with_length("POST", bad), Err(Malformed::Framing), "{bad}");
+    }
 }
 
 fn header() -> impl Strategy<Value = (String, String)> {

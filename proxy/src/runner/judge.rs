@@ -2,9 +2,8 @@
 
 use super::document::At;
 use super::{Document, Examined, Runner};
-use crate::config::{Config, Fault, Shared};
+use crate::config::{Config, Fault, RUNNER_PREFIX, Shared};
 
-const PREFIX: &str = "com.gitlab.gitlab-runner.";
 /// What the runner itself sets, below the prefix. Services get a copy of every other label below it, so that the bare name is enough.
 const OWN: [&str; 17] = [
     "managed",
@@ -70,7 +69,7 @@ pub(super) fn labels(file: &str, document: &Document, examined: &mut Examined) {
                 problem: problem.to_owned(),
                 remedy: remedy.to_owned(),
             };
-            if key.starts_with(PREFIX) || OWN.contains(&key.as_str()) {
+            if key.starts_with(RUNNER_PREFIX) || OWN.contains(&key.as_str()) {
                 examined.faults.push(fault(
                     "takes the place of a label that the runner sets itself, and that rules rely on",
                     "remove it, or give it a name of its own",

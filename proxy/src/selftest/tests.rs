@@ -5,17 +5,19 @@ fn what_is_missing_is_explained() {
     let error = SelfTestError::Unattested {
         reason: Unattested::NoCgroup,
     };
-    insta::assert_snapshot!(error, @"
-    the self-test's connection could not be attested (no-cgroup): the kernel gives no cgroup v2 id of the connection's owner. That needs Linux 5.8, cgroup v2 or hybrid cgroups with a runtime that uses both, and below Linux 5.15 no use of net_cls or net_prio
-    ");
+    insta::assert_snapshot!(error, @r#"
+    the self-test's connection could not be attested (no-cgroup): the kernel gives no cgroup v2 id of the connection's owner. That needs Linux 5.8, cgroup v2 or hybrid cgroups with a runtime that uses both, and below Linux 5.15 no use of net_cls or net_prio; attestation.level = "netns" does without
+    "#);
     let error = SelfTestError::NotArrived { exit_code: Some(1) };
     insta::assert_snapshot!(error, @r###"the self-test's container called the endpoint and its request did not arrive within 15 s (it ended with exit code 1): the redirect to the proxy's port is missing, or another firewall drops it"###);
 }
 
 #[test]
-fn the_probe_wants_an_endpoint_and_a_nonce() {
-    assert!(matches!(call(&[]), Err(CallError::Usage)));
-    assert!(matches!(call(&["endpoint".into(), "n".into()]), Err(CallError::Usage)));
+fn what_a_canary_met_is_explained() {
+    let words = "error: 169.254.169.254:80 answered 200, and not 403, to a request for a token".to_owned();
+    insta::assert_snapshot!(SelfTestError::Answered { words }, @"the self-test's container, for which there is no rule, was not answered as it should be: error: 169.254.169.254:80 answered 200, and not 403, to a request for a token");
+    let words = "error: calling 169.254.169.254:80 for the proof".to_owned();
+    insta::assert_snapshot!(SelfTestError::Lost { words }, @"the self-test's container called the endpoint, and its request did not come to this proxy (error: calling 169.254.169.254:80 for the proof): the redirect to the proxy's port is missing, another firewall drops it, or somebody else answers");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,18 +6,22 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
-use super::container;
 use super::judge::{Step, judge};
 use super::listener::Wire;
+use super::verification;
 use super::{Caller, Service};
+use super::{container, record};
 use crate::answer::{Answer, Body, Manner, render};
 use crate::caller::{Attestor, Connection, Facts, Unattested};
 use crate::credentials::{AssumeRole, Issued, Key};
+use crate::gitlab::Unverified;
 use crate::instance::Leaf;
 use crate::refusal::Refusal;
 use crate::request::{self, HEAD_MAX, Malformed, Method, Named, Request};
 use crate::routes::route;
+use crate::spans;
 
 /// Until the first byte of a request, and from there until its last.
 const IDLE: Duration = Duration::from_secs(5);
@@ -42,7 +46,8 @@ pub(super) enum End {
     Reset,
 }
 
-/// Serves one connection.
+/// Serves one connection. Ten thousand of them may be idle, so that what is rarely waited for has its place elsewhere: each wait that stands in these
+/// functions as it is takes room in every connection.
 pub(super) async fn serve<A: Attestor, S: AssumeRole, W: Wire>(
     service: Arc<Service<A, S>>,
     mut wire: W,
@@ -67,10 +72,13 @@ async fn attend<A: Attestor, S: AssumeRole, W: Wire>(
     let attested = Box::pin(attest(service, connection)).await;
     let (service_asked, facts, pin) = match attested {
         Ok(attested) => attested,
-        Err(unattested) => return turn_away(service, wire, connection, Refusal::Unattested(unattested)).await,
+        Err(unattested) => {
+            let refusal = Refusal::Unattested(unattested);
+            return Box::pin(turn_away(service, wire, connection, refusal)).await;
+        }
     };
     let Some(_place) = service.containers.take(facts.run.container_id.clone()) else {
-        return turn_away(service, wire, connection, Refusal::Crowded).await;
+        return Box::pin(turn_away(service, wire, connection, Refusal::Crowded)).await;
     };
     let mut caller = Caller::new(connection.client, service_asked, facts, &service.policy);
     tokio::select! {
@@ -102,7 +110,16 @@ async fn turn_away<A: Attestor, S: AssumeRole, W: Wire>(
     let mut buffer = Vec::new();
     // The request is read first: a client that is answered before it has asked may take that for a fault of the connection.
     let without_body = match read_head(wire, &mut buffer, &CancellationToken::new()).await {
-        Read::Head(length) => is_head(buffer.get(..length).unwrap_or_default()),
+        Read::Head(length) => match request::parse(buffer.get(..length).unwrap_or_default()) {
+            Ok(request) => {
+                if let Refusal::Unattested(reason) = refusal {
+                    // Told, and answered like everybody else.
+                    let _is_never_its_own = service.canary.meet(request.path, Err(reason));
+                }
+                request.method == Method::Head
+            }
+            Err(_) => false,
+        },
         Read::Refused(_) => false,
         Read::Gone => return End::Closed,
     };
@@ -111,13 +128,10 @@ async fn turn_away<A: Attestor, S: AssumeRole, W: Wire>(
     let manner = Manner {
         without_body,
         close: true,
+        service: container::service_at(connection.original_destination, &service.terms).unwrap_or(Named::Metadata),
         now: service.clock.now(),
     };
     finish(wire, render(&answer, manner).as_bytes()).await
-}
-
-fn is_head(head: &[u8]) -> bool {
-    request::parse(head).is_ok_and(|request| request.method == Method::Head)
 }
 
 /// Takes request after request of one attested caller.
@@ -128,6 +142,13 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
     pin: &A::Pin,
     stop: &CancellationToken,
 ) -> End {
+    let asked = caller.service;
+    let manner = |without_body, close| Manner {
+        without_body,
+        close,
+        service: asked,
+        now: service.clock.now(),
+    };
     let mut buffer = Vec::new();
     loop {
         let length = match read_head(wire, &mut buffer, stop).await {
@@ -135,45 +156,37 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
             Read::Gone => return End::Closed,
             Read::Refused(refusal) => {
                 service.record(caller, None, Err(refusal));
-                let manner = Manner {
-                    without_body: false,
-                    close: true,
-                    now: service.clock.now(),
-                };
-                return finish(wire, render(&Answer::Refusal(refusal), manner).as_bytes()).await;
+                let bytes = render(&Answer::Refusal(refusal), manner(false, true));
+                return Box::pin(finish(wire, bytes.as_bytes())).await;
             }
         };
+        let span = spans::request(&caller.facts);
         let request = buffer.get(..length).map(request::parse);
-        let (answer, class, manner) = match request {
+        let (mut answer, class, mut manner) = match request {
             Some(Ok(request)) => {
-                let answer = answer_in_force(service, caller, pin, &request).await;
-                let close = request.close || matches!(answer, Answer::Refusal(refusal) if refusal.closes());
-                let without_body = request.method == Method::Head;
-                (
-                    answer,
-                    Some(match caller.service {
-                        Named::Metadata => route(request.path).as_str(),
-                        Named::Container => container::CLASS,
-                    }),
-                    Manner {
-                        without_body,
-                        close,
-                        now: service.clock.now(),
-                    },
-                )
-            }
-            Some(Err(malformed)) => {
-                let manner = Manner {
-                    without_body: false,
-                    close: true,
-                    now: service.clock.now(),
+                let is_canary = service.canary.meet(request.path, Ok(&caller.facts.run.container_id));
+                let answer = if is_canary {
+                    met(service)
+                } else {
+                    answer_in_force(service, caller, pin, &request)
+                        .instrument(span.clone())
+                        .await
                 };
-                (Answer::Refusal(Refusal::Malformed(malformed)), None, manner)
+                let close = request.close || matches!(answer, Answer::Refusal(refusal) if refusal.closes());
+                let class = match asked {
+                    _ if is_canary => record::SELF_TEST,
+                    Named::Metadata => route(request.path).as_str(),
+                    Named::Container => container::CLASS,
+                };
+                (answer, Some(class), manner(request.method == Method::Head, close))
             }
+            Some(Err(malformed)) => (
+                Answer::Refusal(Refusal::Malformed(malformed)),
+                None,
+                manner(false, true),
+            ),
             None => return End::Reset,
         };
-        let mut answer = answer;
-        let mut manner = manner;
         // Once for every request, and immediately before anything is written: still the same socket, of the same running container
         // (rules A3, A4)? Nothing waits between here and the write. A confirmation before judging would say nothing that this one does
         // not: judging is pure, and where STS has to be asked first, `answer` has confirmed before that as well.
@@ -181,17 +194,15 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
             answer = Answer::Refusal(Refusal::Unattested(unattested));
             manner.close = true;
         }
-        service.record(
-            caller,
-            class,
-            match &answer {
-                Answer::Content { body, .. } => Ok(body),
-                Answer::Refusal(refusal) => Err(*refusal),
-            },
-        );
+        let content = match &answer {
+            Answer::Content { body, .. } => Ok(body),
+            Answer::Refusal(refusal) => Err(*refusal),
+        };
+        spans::tell_answer(&span, class, content.map(|_| ()));
+        service.record(caller, class, content);
         let bytes = render(&answer, manner);
         if manner.close {
-            return finish(wire, bytes.as_bytes()).await;
+            return Box::pin(finish(wire, bytes.as_bytes())).await;
         }
         match timeout(WRITE, wire.write_all(bytes.as_bytes())).await {
             Ok(Ok(())) => {}
@@ -206,20 +217,37 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
     }
 }
 
+/// What the canary is told that has come as itself: nothing that anybody could use.
+fn met<A: Attestor, S: AssumeRole>(service: &Service<A, S>) -> Answer {
+    Answer::Content {
+        body: Body::Text(String::new()),
+        ttl: None,
+        modified: service.terms.started,
+    }
+}
+
 /// Answers by the policy that is in force when the answer is there: it may have been replaced while STS was asked. Only the operator can
-/// bring about another round.
+/// bring about another round; and once GitLab's word, if it has lapsed meanwhile.
 async fn answer_in_force<A: Attestor, S: AssumeRole>(
     service: &Service<A, S>,
     caller: &mut Caller,
     pin: &A::Pin,
     request: &Request<'_>,
 ) -> Answer {
+    let mut has_lapsed = false;
     loop {
         caller.follow(&service.policy);
         let answer = answer(service, caller, pin, request).await;
-        if service.policy.holds(caller.turn) {
+        if !service.policy.holds(caller.turn) {
+            continue;
+        }
+        if !verification::gives(&answer) || verification::holds(service, caller) {
             return answer;
         }
+        if has_lapsed {
+            return Answer::Refusal(Refusal::Unverified(Unverified::TimedOut));
+        }
+        has_lapsed = true;
     }
 }
 
@@ -238,6 +266,11 @@ async fn answer<A: Attestor, S: AssumeRole>(
         Named::Metadata => judge(terms, run, decision, request, now, || (service.nonce)()),
         Named::Container => container::judge(terms, run, decision, request, now),
     };
+    if verification::leads_there(&step)
+        && let Err(refusal) = verification::verify(service, caller, pin).await
+    {
+        return Answer::Refusal(refusal);
+    }
     match (step, &caller.key) {
         (Step::Answer(answer), _) => answer,
         (Step::Leaf { leaf, ttl }, _) => match read_leaf(service, leaf, pin).await {
@@ -282,7 +315,8 @@ async fn obtain<A: Attestor, S: AssumeRole>(
         return ready.map_err(Refusal::Credentials);
     }
     service.attestor.confirm(pin).map_err(Refusal::Unattested)?;
-    service.credentials.get(key).await.map_err(Refusal::Credentials)
+    let asked = Box::pin(service.credentials.get(key));
+    asked.await.map_err(Refusal::Credentials)
 }
 
 /// Gets a value of the instance. As with credentials, nobody who is not confirmed makes the proxy ask anybody.
@@ -295,7 +329,8 @@ async fn read_leaf<'s, A: Attestor, S: AssumeRole>(
         return Ok(known);
     }
     service.attestor.confirm(pin).map_err(Refusal::Unattested)?;
-    service.instance.read(leaf).await.map_err(Refusal::Instance)
+    let asked = Box::pin(service.instance.read(leaf));
+    asked.await.map_err(Refusal::Instance)
 }
 
 enum Read {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use crate::caller::Facts;
 use crate::policy::{Decision, Policy, Revocations, Target, TooMany, decide};
@@ -30,14 +31,14 @@ impl fmt::Debug for InForce {
 }
 
 impl InForce {
-    /// Puts the first policy in force.
+    /// Puts the first policy in force, less what was revoked before.
     #[must_use]
-    pub fn new(policy: Policy) -> Self {
+    pub fn new(policy: Policy, revoked: Revocations) -> Self {
         Self {
             turn: AtomicU64::new(0),
             laws: RwLock::new(Laws {
                 policy: Arc::new(policy),
-                revoked: Arc::default(),
+                revoked: Arc::new(revoked),
             }),
         }
     }
@@ -76,8 +77,8 @@ impl InForce {
     ///
     /// # Errors
     /// Too much is taken already.
-    pub fn revoke(&self, subject: Target) -> Result<bool, TooMany> {
-        self.change(|laws| Arc::make_mut(&mut laws.revoked).add(subject))
+    pub fn revoke(&self, subject: Target, now: SystemTime) -> Result<bool, TooMany> {
+        self.change(|laws| Arc::make_mut(&mut laws.revoked).add(subject, now))
     }
 
     /// Leaves the subject to the rules again; whether it was revoked.
@@ -102,12 +103,12 @@ impl InForce {
 #[cfg(test)]
 mod tests {
     use super::InForce;
-    use crate::fixture::{RULE, config, facts};
-    use crate::policy::{Decision, Policy, Reason, Target};
+    use crate::fixture::{PausedClock, RULE, config, facts};
+    use crate::policy::{Decision, Policy, Reason, Revocations, Target};
 
     #[test]
     fn a_decision_holds_until_the_policy_is_replaced() {
-        let force = InForce::new(Policy::new(&config(RULE)));
+        let force = InForce::new(Policy::new(&config(RULE)), Revocations::default());
         let (turn, decision) = force.decide(&facts());
         assert!(matches!(decision, Decision::Grant(_)) && force.holds(turn));
         force.replace(force.policy().succeed(&config("")));
@@ -119,9 +120,9 @@ mod tests {
 
     #[test]
     fn what_is_revoked_stays_revoked_under_every_policy_until_it_is_lifted() {
-        let force = InForce::new(Policy::new(&config(RULE)));
+        let force = InForce::new(Policy::new(&config(RULE)), Revocations::default());
         let (turn, _) = force.decide(&facts());
-        assert_eq!(force.revoke(Target::Job(302)), Ok(true));
+        assert_eq!(force.revoke(Target::Job(302), PausedClock::epoch()), Ok(true));
         assert!(!force.holds(turn));
         assert_eq!(force.decide(&facts()).1, Decision::Deny(Reason::Revoked));
         force.replace(force.policy().succeed(&config(RULE)));
@@ -129,5 +130,13 @@ mod tests {
         assert_eq!(decision, Decision::Deny(Reason::Revoked));
         assert!(force.lift(&Target::Job(302)) && !force.holds(turn));
         assert!(matches!(force.decide(&facts()).1, Decision::Grant(_)));
+    }
+
+    #[test]
+    fn what_was_revoked_before_the_start_is_revoked_from_the_start() {
+        let mut revoked = Revocations::default();
+        revoked.add(Target::Job(302), PausedClock::epoch()).unwrap();
+        let force = InForce::new(Policy::new(&config(RULE)), revoked);
+        assert_eq!(force.decide(&facts()).1, Decision::Deny(Reason::Revoked));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::answer::{Answer, Body, describe_profile};
-use crate::caller::Run;
+use crate::caller::{Level, Run};
 use crate::credentials::write_time;
 use crate::instance::Leaf;
 use crate::policy::{Decision, Grant, Reason};
@@ -23,6 +23,8 @@ pub struct Terms {
     pub tokens: Tokens,
     /// What `placement/region` answers.
     pub region: String,
+    /// By what callers are told apart, for the record.
+    pub attestation: Level,
     /// Whether the endpoint for containers is answered.
     pub container_endpoint: bool,
     /// When the proxy started: the age of what never changes.

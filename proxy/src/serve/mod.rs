@@ -9,6 +9,7 @@ mod listener;
 mod record;
 #[cfg(test)]
 mod tests;
+mod verification;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,12 +29,15 @@ pub use listener::{Accept, ListenFault, Listener, Wire};
 use crate::audit::AuditLog;
 use crate::caller::{Attestor, Facts};
 use crate::config::Config;
-use crate::control::{Order, Reply};
+use crate::control::{Order, Register, Reply};
 use crate::credentials::{AssumeRole, Cache, Key};
+use crate::gitlab::Verdicts;
+use crate::health::{Beat, Pulse};
 use crate::instance::Instance;
 use crate::metrics::Metrics;
 use crate::policy::{Decision, Job, Target, read_labels};
 use crate::request::Named;
+use crate::selftest::Canary;
 use crate::token::NONCE_BYTES;
 
 /// Connections in all.
@@ -42,6 +46,9 @@ pub const CONNECTIONS_MAX: usize = 16_384;
 pub const CONNECTIONS_OF_ONE: usize = 512;
 /// How long connections may take to end when the proxy stops.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// How often a listener says that it goes on, and how long it may say nothing.
+const BEAT: Duration = Duration::from_secs(1);
+const STUCK_AFTER: Duration = Duration::from_secs(10);
 /// After an accept that failed, for want of file descriptors for instance.
 const RESPITE: Duration = Duration::from_millis(50);
 
@@ -53,6 +60,8 @@ pub struct Service<A: Attestor, S: AssumeRole> {
     pub policy: InForce,
     /// What requests are judged by.
     pub terms: Terms,
+    /// What GitLab says of jobs, for rules that want to know.
+    pub verdicts: Verdicts,
     /// Where credentials come from.
     pub credentials: Cache<S>,
     /// What is known of the instance.
@@ -67,6 +76,10 @@ pub struct Service<A: Attestor, S: AssumeRole> {
     pub metrics: Arc<Metrics>,
     /// Connections of each container.
     pub containers: Counts<String>,
+    /// Where it is kept who is revoked.
+    pub register: Register,
+    /// The container of the self-test, while it is on its way.
+    pub canary: Canary,
 }
 
 impl<A: Attestor, S: AssumeRole> std::fmt::Debug for Service<A, S> {
@@ -147,16 +160,17 @@ pub struct Replaced {
 }
 
 impl<A: Attestor, S: AssumeRole> Service<A, S> {
-    /// Obeys an operator. Requests that are being answered are judged anew; nothing that was cached for the subject is left.
+    /// Obeys an operator. Requests that are being answered are judged anew; nothing that was cached for the subject is left. May take as long as
+    /// a disk takes.
     pub fn obey(&self, order: &Order) -> Reply {
+        // It came over a wire: half an id would mean many, and none everybody.
+        if let Order::Revoke(subject) = order
+            && let Err(why) = subject.check()
+        {
+            return Reply::Refused { why: why.to_owned() };
+        }
         let (is_change, forgotten) = match order {
-            // It came over a wire: half an id would mean many, and none everybody.
-            Order::Revoke(Target::Container(id)) if Target::container(id).is_err() => {
-                return Reply::Refused {
-                    why: "that is not enough of a container's id".to_owned(),
-                };
-            }
-            Order::Revoke(subject) => match self.policy.revoke(subject.clone()) {
+            Order::Revoke(subject) => match self.policy.revoke(subject.clone(), self.clock.now()) {
                 // In this order: nobody who is revoked can fill the cache again.
                 Ok(is_new) => (is_new, self.credentials.forget(|key| may_be_of(subject, key))),
                 Err(too_many) => {
@@ -168,12 +182,18 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
             Order::Lift(subject) => (self.policy.lift(subject), 0),
             Order::List => (false, 0),
         };
+        // In force already: a disk that fails must not keep a job its role. What is lifted and not kept so is taken away again by a restart.
+        let unkept = match order {
+            Order::Revoke(_) | Order::Lift(_) => self.register.keep(|| self.policy.revoked()).err(),
+            Order::List => None,
+        };
         let revoked: Vec<Target> = self.policy.revoked().iter().cloned().collect();
         self.metrics.show_revoked(revoked.len());
         Reply::Done {
             is_change,
             forgotten,
             revoked,
+            unkept: unkept.map(|why| why.to_string()),
         }
     }
 
@@ -187,6 +207,7 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
         // First: whoever is judged by the new policy must find the cache ready for its editions, and whoever was judged by the old one finds
         // the withdrawn ones gone.
         let forgotten = self.credentials.keep_only(after.editions());
+        self.verdicts.keep_only(after.editions());
         self.policy.replace(after);
         Replaced {
             rules,
@@ -200,10 +221,16 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
     /// Asks STS ahead for a container that has just started, if policy gives it a role and nobody is kept waiting by that. Says whether STS
     /// is asked.
     pub fn prefetch(&self, facts: &Facts) -> bool {
+        // It asks for nothing, also where nothing is enforced and everybody gets something.
+        if self.canary.is(&facts.run.container_id) {
+            return false;
+        }
         let (_, Decision::Grant(grant)) = self.policy.decide(facts) else {
             return false;
         };
-        let asks = grant.until.is_none_or(|until| self.clock.now() <= until)
+        // Whom GitLab has to confirm, STS is not asked for before that.
+        let asks = grant.verify.is_none()
+            && grant.until.is_none_or(|until| self.clock.now() <= until)
             && self.credentials.prefetch(&Arc::new(Key::new(&grant)));
         if asks {
             self.record_prefetch(facts, &grant);
@@ -229,10 +256,12 @@ pub async fn prepare<A: Attestor, S: AssumeRole>(
     }
 }
 
-/// Serves every listener until it is told to stop; then lets connections end, for a little while.
+/// Serves every listener until it is told to stop; then lets connections end, for a little while. Each listener shows in the pulse that it goes
+/// on, whether anybody comes or not.
 pub async fn run<A: Attestor, S: AssumeRole, L: Accept>(
     service: Arc<Service<A, S>>,
     listeners: Vec<L>,
+    pulse: &Pulse,
     stop: CancellationToken,
 ) {
     let connections = TaskTracker::new();
@@ -243,6 +272,7 @@ pub async fn run<A: Attestor, S: AssumeRole, L: Accept>(
         let loop_ = accept(
             Arc::clone(&service),
             listener,
+            pulse.join("listener", STUCK_AFTER),
             stop.clone(),
             connections.clone(),
             Arc::clone(&room),
@@ -264,15 +294,23 @@ pub async fn run<A: Attestor, S: AssumeRole, L: Accept>(
 async fn accept<A: Attestor, S: AssumeRole, L: Accept>(
     service: Arc<Service<A, S>>,
     mut listener: L,
+    beat: Beat,
     stop: CancellationToken,
     connections: TaskTracker,
     room: Arc<Semaphore>,
     addresses: Counts<IpAddr>,
 ) {
+    let mut beats = interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            // Before the next caller, so that a crowd does not look like a standstill.
+            _ = beats.tick() => {
+                beat.go_on();
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         let (wire, connection) = match accepted {

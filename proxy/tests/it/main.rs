@@ -1,20 +1,29 @@
 //! The whole proxy, as a program, on an instance of the lab: real containers, a real firewall, the fakes upstream.
 //!
-//! Where the machine cannot run the lab the tests are listed as ignored, with the reason as their kind.
+//! Where the machine cannot run the lab the tests are listed as ignored, with the reason as their kind; with `REQUIRE_LAB=1` they fail.
 
+#![expect(clippy::disallowed_methods, reason = "a test reads its environment")]
+
+mod asker;
+mod canary;
+mod chaos;
 mod container;
 mod doctor;
 mod explain;
+mod generations;
 mod health;
 mod host;
 mod instance;
 mod job;
+mod levels;
 mod marked;
+mod package;
 mod prefetch;
 mod relay;
 mod reload;
 mod revoke;
 mod sessions;
+mod supervisor;
 mod transport;
 mod whole;
 mod world;
@@ -34,6 +43,7 @@ fn main() -> ExitCode {
     match words.first().map(String::as_str) {
         Some("job") => return job::main(),
         Some("idle") => return job::idle(),
+        Some("ask-on") => return job::ask_on(words.get(1)),
         Some("values") => return job::values(),
         Some("container") => return job::container(words.get(1)),
         Some("relay") => return relay::main(words.get(1..).unwrap_or_default()),
@@ -58,6 +68,10 @@ fn main() -> ExitCode {
             whole::grants_and_refuses,
         ),
         trial("a_stopped_proxy_leaves_the_endpoint_closed", whole::stays_closed),
+        trial(
+            "a_weaker_level_of_attestation_says_so_and_refuses_whom_it_cannot_tell_apart",
+            levels::a_weaker_one_says_so_and_refuses_whom_it_cannot_tell_apart,
+        ),
         trial(
             "the_rules_stand_even_when_the_engine_is_down",
             host::closes_before_the_engine,
@@ -96,6 +110,14 @@ fn main() -> ExitCode {
             health::tells_which_part_fails,
         ),
         trial(
+            "a_proxy_that_serves_proves_again_that_it_tells_callers_apart",
+            canary::proves_it_again_while_it_serves,
+        ),
+        trial(
+            "the_service_manager_hears_what_the_proxy_does",
+            supervisor::hears_what_the_proxy_does,
+        ),
+        trial(
             "a_doctor_finds_what_breaks_isolation",
             doctor::finds_what_breaks_isolation,
         ),
@@ -106,6 +128,10 @@ fn main() -> ExitCode {
         trial(
             "what_an_operator_revokes_is_gone_at_once_until_it_is_lifted",
             revoke::takes_away_and_gives_back,
+        ),
+        trial(
+            "what_is_revoked_stays_revoked_when_the_proxy_starts_again",
+            revoke::outlives_the_proxy,
         ),
         trial(
             "sts_is_told_who_a_session_is_for_and_what_it_refuses_is_explained",
@@ -119,8 +145,45 @@ fn main() -> ExitCode {
             "a_label_of_the_operator_counts_and_one_of_an_image_does_not",
             marked::count_labels_of_the_operator,
         ),
+        trial(
+            "an_engine_that_dies_or_stops_gives_nobody_anothers_role_and_is_found_again",
+            chaos::engine_dies_and_stops,
+        ),
+        trial(
+            "a_stream_of_events_that_is_cut_or_silent_gives_nobody_anothers_role",
+            chaos::events_are_cut,
+        ),
+        trial(
+            "whatever_sts_and_the_endpoint_do_a_job_gets_its_own_or_nothing",
+            chaos::upstreams_fail,
+        ),
+        trial(
+            "a_proxy_that_is_killed_in_the_middle_starts_again",
+            chaos::proxy_is_killed,
+        ),
+        trial(
+            "the_packaged_image_starts_and_checks_a_configuration",
+            package::image_starts_and_checks_a_configuration,
+        ),
+        trial("generations_of_containers_at_few_addresses_each_get_their_own", || {
+            generations::come_and_go(60)
+        }),
+        trial(
+            "a_thousand_generations_of_containers_at_few_addresses_each_get_their_own",
+            || generations::come_and_go(1000),
+        )
+        .with_ignored_flag(true),
     ];
-    if !lacks.is_empty() {
+    let units = trial(
+        "the_packaged_units_are_as_systemd_wants_them",
+        package::units_are_as_systemd_wants_them,
+    );
+    let is_required = std::env::var_os("REQUIRE_LAB").is_some_and(|value| value == "1");
+    trials.push(match package::lacks_systemd() {
+        Some(reason) if !is_required => units.with_kind(reason).with_ignored_flag(true),
+        Some(_) | None => units,
+    });
+    if !lacks.is_empty() && !is_required {
         let reason = format!("the machine lacks {}", lacks.join("; "));
         trials = trials
             .into_iter()

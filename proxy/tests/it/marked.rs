@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::Outcome;
 use crate::sessions::{provenance_of, statuses};
 use crate::whole::check;
-use crate::world::{World, import, labels};
+use crate::world::{World, import, labels, role};
 
 const RULE: &str = r#"
 [[rule]]
@@ -13,14 +13,9 @@ name = "agent"
 container = { label = "role=agent" }
 role = "agent"
 "#;
-const ROLE: &str = r#"
-[[role]]
-name = "agent"
-trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:role/lab-host"},"Action":"sts:AssumeRole"}]}'
-"#;
 
 pub(crate) async fn count_labels_of_the_operator() -> Outcome {
-    let world = World::start_in("containers", "", RULE, ROLE).await?;
+    let world = World::start_in("containers", "", RULE, &role("agent")).await?;
     let agent = HashMap::from([("role".to_owned(), "agent".to_owned())]);
     let got = world.run_job(agent.clone(), &[]).await?;
     let provenance = provenance_of(&got)?;

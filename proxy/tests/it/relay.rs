@@ -1,4 +1,5 @@
 //! Stands between the proxy and the engine: as a socket proxy that lets through what the documentation lists, or as an engine that speaks TLS.
+//! Told so by SIGHUP it does to the stream of events, in turn, what a bad connection does: see [`Events`].
 
 use std::convert::Infallible;
 use std::io::{self, Write as _};
@@ -12,6 +13,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 /// What the proxy asks of the engine while it serves: nothing here changes anything.
@@ -25,6 +28,27 @@ const READS: [&str; 7] = [
     "/networks/*",
 ];
 const HEAD_MAX: usize = 16 * 1024;
+
+/// What becomes of streams of events. Whatever comes next, those that are open are cut then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Events {
+    /// They are let through.
+    Open,
+    /// They are cut at once.
+    Cut,
+    /// They stay open, and nothing comes.
+    Silent,
+}
+
+impl Events {
+    const fn next(self) -> Self {
+        match self {
+            Self::Open => Self::Cut,
+            Self::Cut => Self::Silent,
+            Self::Silent => Self::Open,
+        }
+    }
+}
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
@@ -53,16 +77,24 @@ async fn run(words: &[String]) -> Result<Infallible, Fault> {
     };
     let listener = TcpListener::bind(listen).await?;
     drop(writeln!(io::stdout(), "listening on {listen}"));
+    let (tell, events) = watch::channel(Events::Open);
+    let mut turns = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while turns.recv().await.is_some() {
+            tell.send_modify(|events| *events = events.next());
+            drop(writeln!(io::stdout(), "events now {:?}", *tell.borrow()));
+        }
+    });
     loop {
         let (stream, _) = listener.accept().await?;
-        let (socket, acceptor) = (socket.clone(), acceptor.clone());
+        let (socket, acceptor, events) = (socket.clone(), acceptor.clone(), events.clone());
         tokio::spawn(async move {
             let relayed = match acceptor {
                 Some(acceptor) => match acceptor.accept(stream).await {
-                    Ok(stream) => relay(stream, &socket).await,
+                    Ok(stream) => relay(stream, &socket, events).await,
                     Err(error) => Err(error),
                 },
-                None => relay(stream, &socket).await,
+                None => relay(stream, &socket, events).await,
             };
             if let Err(error) = relayed {
                 drop(writeln!(io::stderr(), "{error}"));
@@ -72,7 +104,11 @@ async fn run(words: &[String]) -> Result<Infallible, Fault> {
 }
 
 /// One request of one connection; the client makes a new one for each.
-async fn relay(mut client: impl AsyncRead + AsyncWrite + Unpin, socket: &str) -> io::Result<()> {
+async fn relay(
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
+    socket: &str,
+    mut events: watch::Receiver<Events>,
+) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         if client.read_buf(&mut head).await? == 0 || head.len() > HEAD_MAX {
@@ -92,7 +128,19 @@ async fn relay(mut client: impl AsyncRead + AsyncWrite + Unpin, socket: &str) ->
     }
     let mut engine = UnixStream::connect(socket).await?;
     engine.write_all(&head).await?;
-    copy_bidirectional(&mut client, &mut engine).await.map(drop)
+    if !line.contains("/events") {
+        return copy_bidirectional(&mut client, &mut engine).await.map(drop);
+    }
+    let now = *events.borrow_and_update();
+    drop(writeln!(io::stdout(), "stream {now:?}"));
+    match now {
+        Events::Open => tokio::select! {
+            copied = copy_bidirectional(&mut client, &mut engine) => copied.map(drop),
+            _ = events.changed() => Ok(()),
+        },
+        Events::Cut => Ok(()),
+        Events::Silent => events.changed().await.map_err(io::Error::other),
+    }
 }
 
 fn is_read(line: &str) -> bool {

@@ -9,17 +9,12 @@ use crate::Outcome;
 use crate::whole::check;
 use crate::world::{PROXY, SOON, World, labels};
 
-const ADDRESS: &str = "127.0.0.1:2376";
+pub(crate) const ADDRESS: &str = "127.0.0.1:2376";
 
 pub(crate) async fn a_socket_proxy_that_only_reads_will_do() -> Outcome {
     let world = World::start("reads").await?;
     world.proxy.stop(SOON).await?;
-    let relay = relay(&world, &[]).await?;
-    configure(
-        &world,
-        &format!("socket = \"http://{ADDRESS}\"\n[attestation]\nself_test = false"),
-    )?;
-    let proxy = start(&world).await?;
+    let (relay, proxy) = start_behind_relay(&world).await?;
     let served = world.run_job(labels(20), &[]).await?;
     let got = served
         .iter()
@@ -33,6 +28,16 @@ pub(crate) async fn a_socket_proxy_that_only_reads_will_do() -> Outcome {
     check(!serves && told.contains("self-test"), &told, &world)?;
     relay.wait_for_line("refused POST", SOON).await?;
     world.end().await
+}
+
+/// A relay to the engine, and the proxy that asks it, without the self-test, which takes more than reading.
+pub(crate) async fn start_behind_relay(world: &World) -> Result<(Process, Process), Failed> {
+    let relay = relay(world, &[]).await?;
+    configure(
+        world,
+        &format!("socket = \"http://{ADDRESS}\"\n[attestation]\nself_test = false"),
+    )?;
+    Ok((relay, start(world).await?))
 }
 
 pub(crate) async fn nobody_else_answers_for_an_engine_behind_tls() -> Outcome {
@@ -72,7 +77,7 @@ fn file(name: &str) -> String {
 }
 
 /// Starts what stands between proxy and engine.
-async fn relay(world: &World, tls: &[&str]) -> Result<Process, Failed> {
+pub(crate) async fn relay(world: &World, tls: &[&str]) -> Result<Process, Failed> {
     let host = world.instance.docker_host();
     let socket = host.strip_prefix("unix://").unwrap_or(&host);
     let program = Program::new(std::env::current_exe()?)
@@ -86,7 +91,7 @@ async fn relay(world: &World, tls: &[&str]) -> Result<Process, Failed> {
 }
 
 /// Puts these lines in place of the engine's socket.
-fn configure(world: &World, engine: &str) -> Outcome {
+pub(crate) fn configure(world: &World, engine: &str) -> Outcome {
     let text = fs::read_to_string(world.config())?;
     let (before, rest) = text.split_once("[engine]").ok_or("no engine")?;
     let (_, after) = rest.split_once("[aws]").ok_or("no account")?;
@@ -101,9 +106,14 @@ async fn run(world: &World) -> Result<(bool, String), Failed> {
     world.on_host(PROXY, &["run", "--config", &world.config()]).await
 }
 
-async fn start(world: &World) -> Result<Process, Failed> {
-    let program = Program::new(PROXY).args(["run", "--config", &world.config()]);
-    let proxy = world.instance.spawn(Place::Host, &program)?;
+pub(crate) async fn start(world: &World) -> Result<Process, Failed> {
+    let proxy = spawn(world)?;
     proxy.wait_for_line("listening on", SOON).await?;
     Ok(proxy)
+}
+
+/// Starts the proxy, which does not serve yet.
+pub(crate) fn spawn(world: &World) -> Result<Process, Failed> {
+    let program = Program::new(PROXY).args(["run", "--config", &world.config()]);
+    Ok(world.instance.spawn(Place::Host, &program)?)
 }

@@ -40,8 +40,10 @@ pub(crate) async fn grants_and_refuses() -> Outcome {
         let refused = world.run_job(labels, &env).await?;
         let statuses: Vec<u16> = refused.iter().map(|step| step.status).collect();
         check(statuses == [403, 403, 403, 403, 404, 403].repeat(2), &refused, &world)?;
+        // Whatever the reason is, the text is the same.
+        let first = refused.first().map(|step| step.body.clone()).unwrap_or_default();
         check(
-            refused.iter().all(|step| step.status == 404 || step.body.is_empty()),
+            first.contains("AccessDenied") && refused.iter().all(|step| step.status == 404 || step.body == first),
             &refused,
             &world,
         )?;

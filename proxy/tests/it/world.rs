@@ -1,5 +1,8 @@
 //! An instance with the fakes upstream and the proxy on its host.
 
+#[path = "../../src/fixture/labels.rs"]
+mod labels;
+
 use std::collections::HashMap;
 use std::fs;
 use std::net::IpAddr;
@@ -144,13 +147,18 @@ impl World {
         while let Some(end) = tokio::time::timeout(SOON, ended.next()).await? {
             end?;
         }
+        steps(&self.logs_of(&id).await?)
+    }
+
+    /// What a container has printed.
+    pub(crate) async fn logs_of(&self, id: &str) -> Result<String, Failed> {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
-        let mut logs = self.docker.logs(&id, Some(options));
+        let mut logs = self.docker.logs(id, Some(options));
         let mut text = String::new();
         while let Some(part) = logs.next().await {
             text += &part?.to_string();
         }
-        steps(&text)
+        Ok(text)
     }
 
     /// Starts a job's container that does this.
@@ -185,13 +193,19 @@ impl World {
             }),
             ..ContainerCreateBody::default()
         };
-        let id = self
+        self.launch(body).await
+    }
+
+    /// Creates a container and starts it; its id.
+    pub(crate) async fn launch(&self, body: ContainerCreateBody) -> Result<String, Failed> {
+        let created = self
             .docker
             .create_container(None::<CreateContainerOptions>, body)
-            .await?
-            .id;
-        self.docker.start_container(&id, None::<StartContainerOptions>).await?;
-        Ok(id)
+            .await?;
+        self.docker
+            .start_container(&created.id, None::<StartContainerOptions>)
+            .await?;
+        Ok(created.id)
     }
 
     /// Does this in a container that runs; what it met.
@@ -271,8 +285,22 @@ impl World {
 
     /// Asks one of the instance's socket files; the status and the body.
     pub(crate) async fn get(&self, socket: &str, path: &str) -> Result<(u16, String), Failed> {
+        self.send(socket, "GET", path, "").await
+    }
+
+    /// Sends JSON to one of the instance's socket files; the status and the body of the answer.
+    pub(crate) async fn send(
+        &self,
+        socket: &str,
+        method: &str,
+        path: &str,
+        json: &str,
+    ) -> Result<(u16, String), Failed> {
         let mut stream = UnixStream::connect(self.instance.state_dir().join(socket)).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
+            json.len()
+        );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
@@ -357,25 +385,28 @@ pub(crate) async fn import(docker: &Docker, name: &str, lines: &[&str]) -> Resul
 
 /// The labels that GitLab Runner sets.
 pub(crate) fn labels(project: u32) -> HashMap<String, String> {
-    let sha = "0123456789abcdef0123456789abcdef01234567".to_owned();
-    let pairs = [
-        ("managed", "true".to_owned()),
-        ("type", "build".to_owned()),
-        ("runner.id", "Ab3dEf9_x".to_owned()),
-        ("runner.local_id", "0".to_owned()),
-        ("runner.system_id", "s_0123456789ab".to_owned()),
-        ("project.id", project.to_string()),
-        ("project.runner_id", "0".to_owned()),
-        ("job.id", "302".to_owned()),
-        ("job.url", "https://gitlab.example.com/g/p/-/jobs/302".to_owned()),
-        ("job.sha", sha.clone()),
-        ("job.before_sha", sha),
-        ("job.ref", "main".to_owned()),
-        ("job.timeout", "1h0m0s".to_owned()),
-        ("pipeline.id", "574".to_owned()),
-    ];
-    pairs
-        .into_iter()
-        .map(|(key, value)| (format!("com.gitlab.gitlab-runner.{key}"), value))
-        .collect()
+    let mut labels = HashMap::from(labels::labels());
+    labels.insert("com.gitlab.gitlab-runner.project.id".to_owned(), project.to_string());
+    labels
+}
+
+/// The same, of another job than the usual one.
+pub(crate) fn labels_of_job(project: u32, job: u32) -> HashMap<String, String> {
+    let mut labels = labels(project);
+    let url = format!("https://gitlab.example.com/g/p/-/jobs/{job}");
+    for (key, value) in [("job.id", job.to_string()), ("job.url", url)] {
+        labels.insert(format!("com.gitlab.gitlab-runner.{key}"), value);
+    }
+    labels
+}
+
+/// A role of the world that the instance's own may assume.
+pub(crate) fn role(name: &str) -> String {
+    format!(
+        r#"
+[[role]]
+name = "{name}"
+trust = '{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::123456789012:role/lab-host"}},"Action":"sts:AssumeRole"}}]}}'
+"#
+    )
 }

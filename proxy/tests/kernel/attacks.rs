@@ -7,7 +7,7 @@ use bollard::query_parameters::{KillContainerOptionsBuilder, RestartContainerOpt
 use libtest_mimic::Failed;
 use metadata_proxy::attest::judge::{FIN_WAIT1, judge};
 use metadata_proxy::attest::sock_diag::{Diag, Query};
-use metadata_proxy::caller::Unattested;
+use metadata_proxy::caller::{Level, Unattested};
 use nix::sched::{CloneFlags, setns};
 
 use crate::Test;
@@ -154,7 +154,7 @@ fn a2_orphan(world: &World) -> Result<(), Failed> {
         std::thread::yield_now();
     };
     assert_eq!(record.cgroup_id, Some(facts.run.cgroup_id));
-    assert_eq!(judge(&query, Some(&record)), Err(Unattested::Orphaned));
+    assert_eq!(judge(&query, Some(&record), Level::Netns), Err(Unattested::Orphaned));
     assert!(world.confirm(&pin).is_err());
     assert!(world.attest(&connection).is_err());
     Ok(())

@@ -19,6 +19,7 @@ mod barrier;
 mod call;
 mod instance;
 mod job;
+mod levels;
 mod life;
 mod outer;
 mod world;
@@ -26,14 +27,26 @@ mod world;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use metadata_proxy::caller::Level;
 
 use crate::world::World;
 
 /// A test: its name, and what it does.
-type Test = (&'static str, fn(&World) -> Result<(), Failed>);
+type Test = (&'static str, Body);
+type Body = fn(&World) -> Result<(), Failed>;
 
-fn tests() -> Vec<Test> {
-    [attacks::TESTS, life::TESTS, call::TESTS, barrier::TESTS].concat()
+/// Each with the level by which callers are told apart.
+fn tests() -> Vec<(String, Level, Body)> {
+    let all = [attacks::TESTS, life::TESTS, call::TESTS, barrier::TESTS].concat();
+    let usual = all
+        .into_iter()
+        .map(|(name, test)| (name.to_owned(), Level::Cgroup, test));
+    // Whatever the weaker level does not give up holds there too.
+    let same = [attacks::TESTS, life::TESTS].concat();
+    let same = same.into_iter().filter(|(name, _)| !levels::GIVEN_UP.contains(name));
+    let weaker = same.chain(levels::TESTS.iter().copied());
+    let weaker = weaker.map(|(name, test)| (format!("netns_{name}"), Level::Netns, test));
+    usual.chain(weaker).collect()
 }
 
 fn main() -> ExitCode {
@@ -61,7 +74,12 @@ fn run() -> ExitCode {
         let world: &'static World = Box::leak(Box::new(World::start()));
         let trials = tests()
             .into_iter()
-            .map(|(name, test)| Trial::test(name, move || test(world)))
+            .map(|(name, level, test)| {
+                Trial::test(name, move || {
+                    world.set_level(level);
+                    test(world)
+                })
+            })
             .collect();
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
@@ -69,7 +87,7 @@ fn run() -> ExitCode {
         None if !arguments.list => outer::enter(),
         lacking => {
             let is_required = std::env::var_os("REQUIRE_LAB").is_some_and(|value| value == "1");
-            let trials = tests().into_iter().map(|(name, _)| {
+            let trials = tests().into_iter().map(|(name, _, _)| {
                 let reason = lacking.clone().unwrap_or_default();
                 let trial = Trial::test(name, move || Err(Failed::from(reason)));
                 match &lacking {

@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
@@ -18,7 +18,7 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 use metadata_proxy::attest::{self, KernelAttestor, Pin};
-use metadata_proxy::caller::{Attestor, Connection, Facts, Unattested};
+use metadata_proxy::caller::{Attestor, Connection, Facts, Level, Unattested};
 use metadata_proxy::engine::Engine;
 use metadata_proxy::firewall::{self, ENDPOINTS, Plan};
 use tokio::runtime::Runtime;
@@ -35,6 +35,9 @@ pub(crate) struct World {
     pub(crate) docker: Docker,
     pub(crate) engine: Engine,
     pub(crate) attestor: KernelAttestor,
+    /// Of the weaker level.
+    netns: KernelAttestor,
+    level: Mutex<Level>,
     pub(crate) listeners: [TcpListener; 2],
     pub(crate) plan: Plan,
     daemon: Mutex<Child>,
@@ -58,7 +61,7 @@ impl World {
         second.listen(64).expect("it may");
         let plan = Plan::new(port.try_into().expect("not 0"));
         let docker = Docker::connect_with_unix(SOCKET, 30, bollard::API_DEFAULT_VERSION).expect("the socket exists");
-        let (docker, engine, attestor) = runtime.block_on(async {
+        let (docker, engine, attestor, netns) = runtime.block_on(async {
             let docker = docker.negotiate_version().await.expect("the engine answers");
             let stream = metadata_proxy::selftest::image::stream_image().expect("this program can be read");
             let options = CreateImageOptionsBuilder::default()
@@ -72,10 +75,12 @@ impl World {
             }
             firewall::apply(plan).await.expect("the rules are accepted");
             let engine = Engine::connect(SOCKET, None).await.expect("the engine answers");
-            let attestor = KernelAttestor::start(engine.clone(), &ENDPOINTS, CancellationToken::new())
-                .await
-                .expect("it starts");
-            (docker, engine, attestor)
+            let start = async |level| {
+                let started = KernelAttestor::start(engine.clone(), &ENDPOINTS, level, CancellationToken::new());
+                started.await.expect("it starts")
+            };
+            let (attestor, netns) = (start(Level::Cgroup).await, start(Level::Netns).await);
+            (docker, engine, attestor, netns)
         });
         let containers = AtomicUsize::new(0);
         let daemon = Mutex::new(daemon);
@@ -84,11 +89,26 @@ impl World {
             docker,
             engine,
             attestor,
+            netns,
+            level: Mutex::default(),
             listeners: [first, second.into()],
             plan,
             daemon,
             group,
             containers,
+        }
+    }
+
+    /// From now on connections are attested by this level.
+    pub(crate) fn set_level(&self, level: Level) {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = level;
+    }
+
+    fn at_level(&self) -> &KernelAttestor {
+        let level = *self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        match level {
+            Level::Cgroup => &self.attestor,
+            Level::Netns => &self.netns,
         }
     }
 
@@ -165,11 +185,11 @@ impl World {
     }
 
     pub(crate) fn attest(&self, connection: &Connection) -> Result<(std::sync::Arc<Facts>, Pin), Unattested> {
-        self.runtime.block_on(self.attestor.attest(connection))
+        self.runtime.block_on(self.at_level().attest(connection))
     }
 
     pub(crate) fn confirm(&self, pin: &Pin) -> Result<(), Unattested> {
-        self.attestor.confirm(pin)
+        self.at_level().confirm(pin)
     }
 
     pub(crate) fn kill_engine(&self) {
@@ -198,7 +218,7 @@ impl World {
     pub(crate) fn wait_for_end(&self, pin: &Pin) {
         let ended = self
             .runtime
-            .block_on(async { tokio::time::timeout(Duration::from_secs(5), self.attestor.ended(pin)).await });
+            .block_on(async { tokio::time::timeout(Duration::from_secs(5), self.at_level().ended(pin)).await });
         ended.expect("the end is noticed");
     }
 }

@@ -137,6 +137,9 @@ pub struct Rule {
     /// Jobs whose images, by id, are the only ones; any when empty.
     #[serde(default)]
     pub image_of: Vec<String>,
+    /// `key=value`: instead of the job's project, containers that the operator starts himself with this label. The job named is then one with raw labels.
+    #[serde(default)]
+    pub container: Option<String>,
 }
 
 /// The `[runner]` table.

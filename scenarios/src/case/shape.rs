@@ -196,6 +196,11 @@ static ROLE: Shape = table(&[
 static RULE: Shape = table(&[
     needed("job", Kind::Text, "the job whose project the rule is for"),
     optional(
+        "container",
+        Kind::Text,
+        "key=value: instead of a project, containers of no job with this label",
+    ),
+    optional(
         "kind",
         Kind::List(&Kind::Word(KINDS)),
         "container kinds; [\"build\"] when absent",

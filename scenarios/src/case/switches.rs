@@ -9,6 +9,7 @@ pub const SWITCHES: &[&str] = &[
     "any-kind",
     "image-env",
     "role-from-label",
+    "any-marker",
     "suffix-role-compare",
     "last-segment-compare",
     "unanchored-role-regex",

@@ -119,8 +119,8 @@ pub struct View {
     pub roles: Vec<(String, String)>,
     /// ARN → on which terms the container may have sessions of the role; of a role that is not here, on any.
     pub terms: Vec<(String, Terms)>,
-    /// The container's job id, which a session name must hold.
-    pub job_id: String,
+    /// Whom a session's name must name: the job by its id, or the container if it is of none.
+    pub holder: String,
     /// Bodies of the container's own plain requests (role list), for `SAME`.
     pub plain: BTreeSet<String>,
     /// The instance's own role: its bare name in an answer is a leak of its own.
@@ -212,7 +212,7 @@ pub fn classify_credentials(credentials: &Credentials, view: &View) -> Verdict {
     let names_job = provenance
         .session_name
         .split(['-', '.', '_', '@', '='])
-        .any(|part| part == view.job_id);
+        .any(|part| part == view.holder);
     if !names_job {
         return Verdict::Leak(format!("session:{}", provenance.session_name));
     }
@@ -269,7 +269,7 @@ mod tests {
             own: BTreeSet::from(["role:x-own".to_owned()]),
             roles: vec![("arn:aws:iam::1:role/x-own".to_owned(), "own".to_owned())],
             terms: Vec::new(),
-            job_id: "500".to_owned(),
+            holder: "500".to_owned(),
             plain: BTreeSet::from(["x-own".to_owned()]),
             host_role: "lab-host".to_owned(),
             direct: false,
@@ -345,7 +345,7 @@ mod tests {
     fn own_credentials_need_the_own_job_in_the_session_name_and_no_foreign_policy() {
         let view = View {
             roles: vec![("arn:aws:iam::1:role/x-own".to_owned(), "own".to_owned())],
-            job_id: "500".to_owned(),
+            holder: "500".to_owned(),
             ..View::default()
         };
         let issued = |role: &str, session: &str| Credentials {

@@ -215,7 +215,7 @@ impl Play<'_> {
             .take(60)
             .collect::<String>();
         let exchanges = vec![
-            line.exchange(self.stage, &step.place, &to, bytes, bind, step.read_ms)
+            line.exchange(self.stage, &step.place, &to, bytes, bind, self.patience(step.read_ms))
                 .await?,
         ];
         if let Some(name) = &step.save {

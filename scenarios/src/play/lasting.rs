@@ -34,7 +34,7 @@ impl Play<'_> {
                         name,
                         to,
                         bind,
-                        connect_ms: None,
+                        connect_ms: Some(self.connect_ms),
                     },
                 )
                 .await?;

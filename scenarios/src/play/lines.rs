@@ -15,6 +15,15 @@ use crate::stage::Stage;
 /// Longest that any one operation of the probe takes, with what the lab adds.
 const DEADLINE: Duration = Duration::from_secs(35);
 
+/// How long an exchange is waited for, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// To connect.
+    pub(crate) connect_ms: u64,
+    /// For the answer, once connected.
+    pub(crate) read_ms: u64,
+}
+
 /// A place to speak from.
 #[derive(Debug, Clone)]
 pub(crate) enum Line {
@@ -82,7 +91,7 @@ impl Line {
         to: &str,
         bytes: Vec<u8>,
         bind: Option<String>,
-        read_ms: Option<u64>,
+        patience: Patience,
     ) -> Result<Exchange, PlayError> {
         let responses = super::request::answers_awaited(&bytes);
         let request = String::from_utf8_lossy(&bytes).into_owned();
@@ -90,7 +99,8 @@ impl Line {
             to: to.to_owned(),
             send: Base64(bytes),
             bind,
-            read_ms: read_ms.or(Some(stage.patience())),
+            connect_ms: Some(patience.connect_ms),
+            read_ms: Some(patience.read_ms),
             responses: Some(responses),
             ..Raw::default()
         };

@@ -30,6 +30,10 @@ pub use actors::Watched;
 pub(crate) use scene::literal_image;
 pub(crate) use session::{Session, Told, Turn};
 
+/// How long connecting may take, in milliseconds, where somebody must get through: on a loaded machine a first packet may be lost with the
+/// question who its neighbour is, and is sent again a second later. Who may be blocked is waited for no longer than a client would.
+const GET_THROUGH_MS: u64 = 10_000;
+
 /// What acting a case out brought.
 #[derive(Debug, Default)]
 pub struct Played {
@@ -105,6 +109,8 @@ pub(crate) struct Play<'a> {
     /// How opening each named connection went.
     pub(crate) connections: BTreeMap<(String, String), String>,
     pub(crate) faults: Vec<(String, u64)>,
+    /// How long connecting may take now, in milliseconds.
+    pub(crate) connect_ms: u64,
     pub(crate) played: Played,
 }
 
@@ -142,6 +148,7 @@ impl<'a> Play<'a> {
             expiry: BTreeMap::new(),
             connections: BTreeMap::new(),
             faults: Vec::new(),
+            connect_ms: GET_THROUGH_MS,
             played: Played::default(),
         }
     }
@@ -218,7 +225,7 @@ impl Play<'_> {
                     roles.map(|role| (role_arn(&world_role(&self.case.id, role)), Terms::of(rule)))
                 })
                 .collect(),
-            job_id: self
+            holder: self
                 .cast
                 .jobs
                 .get(job)

@@ -8,12 +8,15 @@ use sha2::{Digest, Sha256};
 use super::actors::{missing, network_name, places};
 use super::lines::Line;
 use super::{Play, PlayError};
-use crate::case::model::{Control, Image, Job, Network, Variable};
+use crate::case::model::{Control, Image, Job, Network, Rule, Variable};
 use crate::cast::{GITLAB, REGION, TWIN};
 use crate::image::JobImage;
 use crate::oracle::answer::View;
 use crate::runner::{self, Circumstances, HELPER_IMAGE, NetworkSpec, Placement, ResolvedImage, RunnerConfig, Setting};
 use crate::stage::STS_URL;
+
+/// How much of a container's id a session's name holds, as Docker shows it.
+const CONTAINER_DIGITS: usize = 12;
 
 impl Play<'_> {
     /// Everything that is there before the first step.
@@ -102,7 +105,17 @@ impl Play<'_> {
     /// What may be seen at a place.
     pub(super) fn view_at(&self, place: &str) -> View {
         match self.actors.job_and_kind(place) {
-            Some((job, kind)) => self.view(&job, &kind),
+            Some((job, kind)) => {
+                let view = self.view(&job, &kind);
+                let is_marked = |rule: &Rule| rule.container.is_some();
+                match self.actors.member(place) {
+                    Some(member) if self.cast.rules(self.case, &job, &kind).any(is_marked) => View {
+                        holder: member.id.chars().take(CONTAINER_DIGITS).collect(),
+                        ..view
+                    },
+                    Some(_) | None => view,
+                }
+            }
             None => self.view("", ""),
         }
     }

@@ -4,7 +4,7 @@ use super::lines::Asked;
 use super::steps::Got;
 use super::{Play, PlayError};
 use crate::case::model::{Case, Defence, Step};
-use crate::probe::protocol::{Env, Interfaces, Resolve};
+use crate::probe::protocol::{CONNECT_MS, Env, Interfaces, Resolve};
 use crate::report::Shown;
 use crate::stage::Stage;
 use crate::verdict::Verdict;
@@ -58,6 +58,8 @@ impl<'a> Session<'a> {
     /// Starts the job.
     pub(crate) async fn begin(stage: &'a Stage, case: &'a Case, defence: Defence) -> Result<Self, PlayError> {
         let mut play = Play::new(stage, case, defence);
+        // Nobody knows what a person expects.
+        play.connect_ms = CONNECT_MS;
         match play.set_scene().await {
             Ok(()) => Ok(Self(play)),
             Err(error) => {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::lines::Line;
+use super::lines::{Line, Patience};
 use super::request::{ENDPOINT, answers_awaited, destination};
-use super::{Play, PlayError};
+use super::{GET_THROUGH_MS, Play, PlayError};
 use crate::case::model::{Action, Step};
 use crate::case::unescape;
 use crate::oracle::answer::{Answer, Credentials, Exchange, View, classify};
+use crate::probe::protocol::CONNECT_MS;
 use crate::report::Attempt;
 use crate::verdict::Verdict;
 
@@ -22,6 +23,17 @@ pub(super) struct Got {
 impl Play<'_> {
     /// Takes one step, for one value of `each`.
     pub(super) async fn take(&mut self, number: usize, step: &Step, each: Option<&str>) -> Result<(), PlayError> {
+        self.connect_ms = if self.case.expected(step, self.defence).allows(&Verdict::Blocked) {
+            CONNECT_MS
+        } else {
+            GET_THROUGH_MS
+        };
+        let taken = self.take_in_time(number, step, each).await;
+        self.connect_ms = GET_THROUGH_MS;
+        taken
+    }
+
+    async fn take_in_time(&mut self, number: usize, step: &Step, each: Option<&str>) -> Result<(), PlayError> {
         if step.action == Action::Rush {
             for (place, got) in self.rush(step).await? {
                 self.note(number, step, &place, each, got);
@@ -159,8 +171,17 @@ impl Play<'_> {
         bind: Option<String>,
     ) -> Result<Exchange, PlayError> {
         debug_assert!(answers_awaited(&bytes) >= 1);
-        line.exchange(self.stage, place, &destination(host), bytes, bind, None)
+        let patience = self.patience(None);
+        line.exchange(self.stage, place, &destination(host), bytes, bind, patience)
             .await
+    }
+
+    /// How long an exchange is waited for now.
+    pub(super) fn patience(&self, read_ms: Option<u64>) -> Patience {
+        Patience {
+            connect_ms: self.connect_ms,
+            read_ms: read_ms.unwrap_or_else(|| self.stage.patience()),
+        }
     }
 
     pub(super) fn host(&self, step: &Step, each: Option<&str>) -> Result<String, PlayError> {

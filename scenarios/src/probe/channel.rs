@@ -245,7 +245,8 @@ impl Channel {
 
     /// Ends the probe's input, as the runner does once a stage's script is written: a probe that has nothing to do exits.
     pub async fn end_input(&self) {
-        if let Some(mut input) = self.input.lock().await.take() {
+        let input = self.input.lock().await.take();
+        if let Some(mut input) = input {
             // It may be gone already, which is what was wanted.
             let _ = input.shutdown().await;
         }

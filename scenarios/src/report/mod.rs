@@ -116,8 +116,12 @@ impl ScenarioReport {
                 } else {
                     format!(" ({})", attempt.note)
                 };
+                // A verdict on somebody who never got through says nothing of what stood in the way.
+                let unconnected = attempt.exchanges.iter().find(|exchange| exchange.connect != "ok");
+                let connect =
+                    unconnected.map_or_else(String::new, |exchange| format!(" (connect: {})", exchange.connect));
                 format!(
-                    "step {}, {}: {}{note} got {}, may get {}",
+                    "step {}, {}: {}{note} got {}{connect}, may get {}",
                     attempt.step, attempt.place, attempt.what, attempt.verdict, attempt.expected
                 )
             });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use regex::Regex;
 
 use super::Shown;
@@ -13,7 +14,8 @@ const SHOWN_AT_MOST: usize = 2000;
 /// Knows what must not be shown.
 #[derive(Debug)]
 pub struct Redactor {
-    markers: Vec<(String, String)>,
+    /// Finds the markers, with what each is shown as. Hundreds of them, and every answer is looked through.
+    markers: Option<(AhoCorasick, Vec<String>)>,
     secret_fields: Option<Regex>,
     tokens: Option<Regex>,
 }
@@ -21,11 +23,12 @@ pub struct Redactor {
 impl Redactor {
     /// Takes name → marker.
     pub fn new(markers: &BTreeMap<String, String>) -> Self {
+        let finder = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(markers.values());
+        let names = markers.keys().map(|name| format!("<canary {name}>")).collect();
         Self {
-            markers: markers
-                .iter()
-                .map(|(name, marker)| (name.clone(), marker.clone()))
-                .collect(),
+            markers: finder.ok().map(|finder| (finder, names)),
             secret_fields: Regex::new(r#"("(?:SecretAccessKey|Token)"\s*:\s*)"[^"]*""#).ok(),
             // Session tokens, and IMDSv2 tokens in requests and answers.
             tokens: Regex::new(r"(?:IQoJ|FwoG)[A-Za-z0-9+/=_-]{40,}|\b[A-Za-z0-9_-]{54}==|AQAEA[A-Za-z0-9_=-]{40,}")
@@ -42,11 +45,11 @@ impl Redactor {
         if let Some(tokens) = &self.tokens {
             shown = tokens.replace_all(&shown, "**redacted**").into_owned();
         }
-        for (name, marker) in &self.markers {
-            if shown.contains(marker.as_str()) {
-                shown = shown.replace(marker.as_str(), &format!("<canary {name}>"));
-            }
-        }
+        // Who cannot find markers must not show what may hold one.
+        let Some((finder, names)) = &self.markers else {
+            return "**redacted**".to_owned();
+        };
+        shown = finder.replace_all(&shown, names);
         let mut lines: String = shown
             .replace("\r\n", "\n")
             .chars()

@@ -109,12 +109,12 @@ impl Stage {
         done.map_err(|error| failed(&error))
     }
 
-    /// The operator's configuration for these cases, without the rules for some jobs.
-    pub(super) fn policy_text(&self, cases: &[&Case], without: &[String]) -> String {
+    /// The operator's configuration for the stage's cases, without the rules for some jobs, by case and job.
+    pub(super) fn policy_text(&self, withdrawn: impl Fn(&str, &str) -> bool) -> String {
         let metrics = format!("unix:{}", self.instance.state_dir().join("metrics.sock").display());
         compose::proxy_config(
-            cases,
-            without,
+            &self.cases,
+            withdrawn,
             |case_id, job| self.images.id(&literal_image(case_id, job)),
             &self.instance.docker_host(),
             STS_URL,
@@ -123,7 +123,7 @@ impl Stage {
         )
     }
 
-    /// Takes the rules for some jobs out of the policy, has the proxy read it again, and waits until it says that it has.
+    /// Takes the rules for some jobs of a case out of the policy, has the proxy read it again, and waits until it says that it has.
     ///
     /// # Errors
     /// When it does not, or not in time.
@@ -132,7 +132,7 @@ impl Stage {
         let Some(proxy) = self.guard.processes().pop() else {
             return Ok(());
         };
-        let text = self.policy_text(&[case], without);
+        let text = self.policy_text(|id, job| id == case.id && without.iter().any(|name| name == job));
         // Beside it and then in its place: nobody reads half a file.
         let (fresh, file) = ("metadata-proxy.new", POLICY_FILE);
         let state = self.instance.state_dir();

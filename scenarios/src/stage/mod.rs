@@ -165,6 +165,8 @@ pub struct Stage {
     pub redactor: Arc<Redactor>,
     /// Containers and networks stay when a case has been played.
     pub keeps: bool,
+    /// What is played on it.
+    cases: Vec<Case>,
     instance: Instance,
     imds: Control,
     sts: Control,
@@ -278,6 +280,7 @@ impl Stage {
             canaries: Arc::new(Canaries::new(&markers)),
             redactor: Arc::new(Redactor::new(&markers)),
             keeps: workshop.kept.is_some(),
+            cases: cases.iter().map(|case| (*case).clone()).collect(),
             instance,
             imds,
             sts,
@@ -287,7 +290,7 @@ impl Stage {
             probe,
             standing: standing.clone(),
         };
-        if let Err(error) = stage.raise_defence(workshop, cases).await {
+        if let Err(error) = stage.raise_defence(workshop).await {
             stage.strike().await;
             return Err(StageError {
                 standing: standing.label(),
@@ -297,7 +300,7 @@ impl Stage {
         Ok(stage)
     }
 
-    async fn raise_defence(&mut self, workshop: &Workshop, cases: &[&Case]) -> Result<(), PlayError> {
+    async fn raise_defence(&mut self, workshop: &Workshop) -> Result<(), PlayError> {
         let weak = match &self.standing {
             Standing::Defence(defence) | Standing::InPlaceOfProxy(defence) => {
                 if matches!(defence, Defence::Firewall | Defence::FirewallAndProxy) {
@@ -314,7 +317,7 @@ impl Stage {
         };
         let programs = &workshop.ambient.programs;
         let state = self.instance.state_dir();
-        let text = self.policy_text(cases, &[]);
+        let text = self.policy_text(|_, _| false);
         let config = state.join(POLICY_FILE);
         std::fs::write(&config, &text).map_err(|error| PlayError::lab(POLICY_FILE, &error))?;
         // The host is closed but for the real proxy's own cgroup, and weak-proxy runs in another.

@@ -274,7 +274,8 @@ impl Instance {
     /// # Errors
     /// When it does not end.
     pub async fn stop_engine(&self) -> Result<(), InstanceError> {
-        if let Some(engine) = self.ground.engine.lock().await.take() {
+        let mut place = self.ground.engine.lock().await;
+        if let Some(engine) = place.take() {
             engine.stop().await?;
             self.noted().await;
         }
@@ -286,7 +287,8 @@ impl Instance {
     /// # Errors
     /// When the kernel does not end it.
     pub async fn kill_engine(&self) -> Result<(), InstanceError> {
-        if let Some(engine) = self.ground.engine.lock().await.take() {
+        let mut place = self.ground.engine.lock().await;
+        if let Some(engine) = place.take() {
             engine.kill().await?;
             self.noted().await;
         }

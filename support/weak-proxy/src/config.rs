@@ -124,11 +124,16 @@ pub struct Rule {
     #[serde(default)]
     pub name: String,
     /// Label `runner.id`.
+    #[serde(default)]
     pub runner: String,
     /// Host in label `job.url`.
+    #[serde(default)]
     pub gitlab: String,
     /// Label `project.id`.
+    #[serde(default)]
     pub project: OneOrMany<u64>,
+    /// Instead of these: containers of no job.
+    pub container: Option<Marker>,
     /// Label `type`.
     #[serde(default = "default_kind")]
     pub kind: OneOrMany<String>,
@@ -148,6 +153,13 @@ pub struct Rule {
     /// What narrows its sessions.
     #[serde(flatten)]
     pub session: Session,
+}
+
+/// How the operator marks containers that he starts himself.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Marker {
+    /// `key=value`, a label that the image has not.
+    pub label: String,
 }
 
 /// What narrows the sessions of a rule.

@@ -20,6 +20,8 @@ pub enum Hole {
     ImageEnv,
     /// the label iam.role chooses the role, policy is not asked; like iam-docker (IMG-02, ROLE-26)
     RoleFromLabel,
+    /// a label by which a rule knows the operator's containers counts on any container, its image's label too; like iam-docker (IMG-15)
+    AnyMarker,
     /// the end of an allowed role is enough; like iam-docker's HasSuffix (ROLE-17)
     SuffixRoleCompare,
     /// only the last segments of roles are compared, path and account are not; like go-metadataproxy (ROLE-12, ROLE-17)

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::super::fault::Source;
+use super::super::gitlab;
 use super::super::table::{Fields, Found};
 use super::super::{
-    CHAINED_SESSION_SECONDS, ExternalId, Field, Home, Host, Identity, Image, Imds, Jobs, Kind, Marker, POLICY_ARNS_MAX,
-    PolicyArn, RefPattern, Role, Rule, Runner, SESSION_POLICIES_MAX, Session, SessionPolicy, Style, Subject, SystemId,
-    TAGS_MAX, TagKey, Template,
+    CHAINED_SESSION_SECONDS, ExternalId, Field, Gitlab, Home, Host, Identity, Image, Imds, Jobs, Kind, Marker,
+    POLICY_ARNS_MAX, PolicyArn, RefPattern, Role, Rule, Runner, SESSION_POLICIES_MAX, Session, SessionPolicy, Style,
+    Subject, SystemId, TAGS_MAX, TagKey, Template,
 };
 use super::{CHAINED, CHAINED_REMEDY, read_paths};
 
@@ -18,11 +19,12 @@ pub(super) fn read(
     home: Option<&Home>,
     imds: &Imds,
     is_chained: bool,
+    servers: Option<&[Gitlab]>,
 ) -> Vec<Rule> {
     let mut rules: Vec<(Rule, Range<usize>, String)> = Vec::new();
     for fields in tables {
         let (at, path) = (fields.place(), fields.path().to_owned());
-        let Some(rule) = home.and_then(|home| read_rule(source, fields, home, imds)) else {
+        let Some(rule) = home.and_then(|home| read_rule(source, fields, home, imds, servers)) else {
             continue;
         };
         if is_chained && rule.session.duration_seconds > Some(CHAINED_SESSION_SECONDS) {
@@ -43,6 +45,11 @@ pub(super) fn read(
                     ("different roles", "merge them into one rule with `selectable`")
                 } else if rule.paths != earlier.paths {
                     ("different paths of the instance", "give them the same paths")
+                } else if rule.verify != earlier.verify {
+                    (
+                        "the same roles after different questions to GitLab",
+                        "give them the same verify, protected and ref_type",
+                    )
                 } else {
                     (
                         "different sessions of the same roles",
@@ -62,7 +69,13 @@ pub(super) fn read(
     rules.into_iter().map(|(rule, _, _)| rule).collect()
 }
 
-fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home, imds: &Imds) -> Option<Rule> {
+fn read_rule(
+    source: &Source<'_>,
+    mut fields: Fields<'_, '_>,
+    home: &Home,
+    imds: &Imds,
+    servers: Option<&[Gitlab]>,
+) -> Option<Rule> {
     let role_remedy = "write a name or /path/name of aws.account, or the ARN of a role of it or of one of aws.accounts";
     let name = fields.require(
         "name",
@@ -75,6 +88,11 @@ fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home, imds:
         Some(marked) => read_marker(marked).map(Subject::Marked),
         None => read_jobs(&mut fields).map(Subject::Jobs),
     };
+    // Who is of no job is known to no GitLab: the fields are unknown there.
+    let jobs = subject.as_ref().and_then(Subject::jobs);
+    let verify = is_of_jobs
+        .then(|| gitlab::read_verification(&mut fields, servers, jobs))
+        .flatten();
     let images = fields.parse_all(
         "image",
         Image::parse,
@@ -120,6 +138,7 @@ fn read_rule(source: &Source<'_>, mut fields: Fields<'_, '_>, home: &Home, imds:
         identity,
         paths,
         require_token,
+        verify,
     })
 }
 

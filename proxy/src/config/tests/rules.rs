@@ -75,11 +75,13 @@ fn patterns_of_refs_that_may_meet_contradict_each_other() {
         .replace("role = \"deploy\"", "role = \"other\"");
     for (one, two, meet) in [
         ("", "ref = \"main\"", true),
+        ("ref = \"main\"", "", true),
         ("ref = \"release/*\"", "ref = \"*/1\"", true),
         ("ref = \"release/*\"", "ref = [\"main\", \"release/1\"]", true),
         ("ref = \"release/*\"", "ref = \"hotfix/*\"", false),
         ("ref = \"release/*\"", "ref = \"**/x/y\"", false),
         ("", "ref = \"refs/merge-requests/*/head\"", false),
+        ("ref = \"refs/merge-requests/*/head\"", "", false),
         ("ref = \"**\"", "ref = \"refs/merge-requests/*/head\"", false),
         (
             "ref = \"refs/merge-requests/**\"",

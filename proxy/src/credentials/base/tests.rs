@@ -14,6 +14,7 @@ use crate::config::{Aws, Base, Role};
 use crate::credentials::{AssumeRole as _, Failure, Key, Sts};
 use crate::fixture::{RULE, config};
 use crate::policy::Edition;
+use crate::upstream;
 
 /// An STS on the loopback interface that gives everybody something, and what it was sent.
 struct Scribe {
@@ -120,14 +121,14 @@ async fn keys_of_the_environment_sign_and_are_missed_at_start_where_they_are_not
         "AWS_SECRET_ACCESS_KEY" => Some("secret".to_owned()),
         _ => None,
     };
-    let sts = Sts::new(&aws, &clock(), set).unwrap();
+    let sts = Sts::new(&aws, &clock(), &upstream::client(), set).unwrap();
     assert_eq!(sts.assume_role(&key()).await.unwrap().access_key_id, "ASIAJOB");
     let requests = scribe.requests();
     assert!(
         requests.len() == 1 && requests[0].contains("Credential=AKIAENV/"),
         "{requests:?}"
     );
-    let fault = Sts::new(&aws, &clock(), |name| {
+    let fault = Sts::new(&aws, &clock(), &upstream::client(), |name| {
         set(name).filter(|_| name != "AWS_SECRET_ACCESS_KEY")
     })
     .unwrap_err();
@@ -149,7 +150,7 @@ async fn a_web_identity_is_exchanged_at_the_same_sts_with_the_token_as_it_is_the
         role: role("proxy"),
         token_file: token_file.clone(),
     });
-    let sts = Sts::new(&aws, &clock(), |_| None).unwrap();
+    let sts = Sts::new(&aws, &clock(), &upstream::client(), |_| None).unwrap();
     std::fs::write(&token_file, "second.token\n").unwrap();
     assert_eq!(sts.assume_role(&key()).await.unwrap().access_key_id, "ASIAJOB");
     assert!(sts.assume_role(&key()).await.is_ok());
@@ -174,8 +175,11 @@ async fn a_web_identity_is_exchanged_at_the_same_sts_with_the_token_as_it_is_the
 async fn an_environment_that_forbids_the_endpoint_is_told_at_start() {
     let aws = config(RULE).aws;
     let set = |value: &'static str| move |name: &str| (name == "AWS_EC2_METADATA_DISABLED").then(|| value.to_owned());
-    assert!(matches!(Sts::new(&aws, &clock(), set("TRUE")), Err(NoBase::Disabled)));
-    assert!(Sts::new(&aws, &clock(), set("false")).is_ok());
+    assert!(matches!(
+        Sts::new(&aws, &clock(), &upstream::client(), set("TRUE")),
+        Err(NoBase::Disabled)
+    ));
+    assert!(Sts::new(&aws, &clock(), &upstream::client(), set("false")).is_ok());
 }
 
 #[tokio::test]
@@ -186,7 +190,7 @@ async fn a_source_that_has_nothing_is_not_replaced_by_another() {
         token_file: PathBuf::from("/nowhere/token"),
     });
     // The environment has keys, and they are not asked for.
-    let sts = Sts::new(&aws, &clock(), |_| Some("AKIAENV".to_owned())).unwrap();
+    let sts = Sts::new(&aws, &clock(), &upstream::client(), |_| Some("AKIAENV".to_owned())).unwrap();
     assert_eq!(sts.assume_role(&key()).await.unwrap_err(), Failure::Unreachable);
     assert_eq!(scribe.requests(), Vec::<String>::new());
 }

@@ -1,19 +1,17 @@
 //! When the kernel is asked again, and how long a job may ask (rules A3, A4, A11).
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{LIST, PUT, ROLE, get, status, world};
+use tokio::io::AsyncReadExt as _;
+
+use super::{End, LIST, PUT, ROLE, get, status, world};
 use crate::fixture::facts;
-use crate::policy::Edition;
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_once_the_socket_is_another() {
     let world = world();
-    let token = world
-        .service
-        .terms
-        .tokens
-        .mint(&facts().run, Edition::FIRST, 60, 1_800_000_000, [0; 8]);
+    let token = world.token(&facts().run, 60);
     // The request is confirmed, STS is asked, and then the container is gone.
     *world.attestor.confirmations.lock().unwrap() = Some(1);
     let answer = world.ask(&get(ROLE, &token)).await;
@@ -27,11 +25,7 @@ async fn nothing_is_written_once_the_socket_is_another() {
 #[tokio::test(start_paused = true)]
 async fn a_request_is_confirmed_once_and_twice_only_if_sts_is_asked_in_between() {
     let world = world();
-    let token = world
-        .service
-        .terms
-        .tokens
-        .mint(&facts().run, Edition::FIRST, 60, 1_800_000_000, [0; 8]);
+    let token = world.token(&facts().run, 60);
     let left = || world.attestor.confirmations.lock().unwrap().take();
     for (request, confirmations) in [
         (PUT.to_owned(), 1),
@@ -49,11 +43,7 @@ async fn a_request_is_confirmed_once_and_twice_only_if_sts_is_asked_in_between()
 #[tokio::test(start_paused = true)]
 async fn whoever_is_not_confirmed_makes_nobody_call_sts() {
     let world = world();
-    let token = world
-        .service
-        .terms
-        .tokens
-        .mint(&facts().run, Edition::FIRST, 60, 1_800_000_000, [0; 8]);
+    let token = world.token(&facts().run, 60);
     *world.attestor.confirmations.lock().unwrap() = Some(0);
     assert_eq!(status(&world.ask(&get(ROLE, &token)).await), 403);
     assert_eq!(world.sts.calls(), 0);
@@ -70,4 +60,20 @@ async fn a_container_that_outlives_its_job_is_refused() {
     assert_eq!(status(&world.ask(PUT).await), 403);
     let records = world.records();
     assert!(records.contains("\"reason\":\"too-old\""), "{records}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ends_has_its_connections_reset() {
+    let world = world();
+    let token = world.token(&facts().run, 60);
+    let mut client = world.connect();
+    client.send(&get(ROLE, &token)).await;
+    // While STS is being asked.
+    tokio::time::advance(Duration::from_millis(10)).await;
+    world.attestor.ended.notify_waiters();
+    assert_eq!(client.served.await.unwrap(), End::Reset);
+    assert!(client.reset.load(Ordering::SeqCst));
+    let mut text = String::new();
+    client.stream.read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, "");
 }

@@ -6,7 +6,6 @@ use super::{Client, LIST, PUT, ROLE, World, get, status, world};
 use crate::caller::{Connection, Run, Unattested};
 use crate::firewall::{CONTAINER_ENDPOINT, ENDPOINTS};
 use crate::fixture::{facts, label};
-use crate::policy::Edition;
 use crate::request::Named;
 use crate::serve::container::service_at;
 
@@ -30,11 +29,7 @@ async fn ask(world: &World, line: &str, headers: &str) -> (u16, String) {
 }
 
 fn token_of(world: &World, run: &Run) -> String {
-    world
-        .service
-        .terms
-        .tokens
-        .mint(run, Edition::FIRST, 60, 1_800_000_000, [0; 8])
+    world.token(run, 60)
 }
 
 const GET: &str = "GET /v1/credentials";

@@ -2,7 +2,6 @@
 
 use super::{LIST, PUT, get, status, without_token, world, world_of};
 use crate::fixture::facts;
-use crate::policy::Edition;
 
 const HOST: &str = "Host: 169.254.169.254\r\n";
 
@@ -131,11 +130,7 @@ async fn another_method_is_not_allowed_whatever_body_it_announces() {
 #[tokio::test(start_paused = true)]
 async fn headers_that_mean_something_elsewhere_mean_nothing_here() {
     let world = world();
-    let token = world
-        .service
-        .terms
-        .tokens
-        .mint(&facts().run, Edition::FIRST, 60, 1_800_000_000, [0; 8]);
+    let token = world.token(&facts().run, 60);
     let plain = world.ask(&get(LIST, &token)).await;
     for header in [
         "X-Forwarded-For: 172.17.0.9",

@@ -84,5 +84,8 @@ async fn a_service_that_fails_is_unavailable() {
     let world = world_of(&format!("{RULE}paths = [\"instance-id\"]\n"));
     *world.instance.answer.lock().unwrap() = Err(Unreadable::Failed);
     let answers = read(&world, &["/latest/meta-data/instance-id"]).await;
-    assert_eq!(answers, [(503, String::new())]);
+    assert!(
+        matches!(&answers[..], [(503, text)] if text.contains("ServiceUnavailable")),
+        "{answers:?}"
+    );
 }

@@ -1,5 +1,8 @@
 //! What runs in the child: everything that testcontainers does.
 
+#[path = "../../../../proxy/src/fixture/labels.rs"]
+mod labels;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,6 +11,8 @@ use metadata_testcontainers::{CONTROL_PORT, DATA_PORT, FakeImds, FakeSts, LocalI
 use testcontainers::core::WaitFor;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
+
+use labels::labels;
 
 use crate::job::{END, Step};
 use crate::world::{ROLES, programs};
@@ -62,7 +67,7 @@ async fn the_fakes_serve(program: &str) -> Result<(), Failed> {
 }
 
 async fn a_job_gets_its_role(program: &str) -> Result<(), Failed> {
-    let steps = run_job(program, ENDPOINT, labels()).await?;
+    let steps = run_job(program, ENDPOINT, labels().into()).await?;
     check(
         &steps,
         &[("token", 200), ("list", 200), ("credentials", 200), ("v1", 401)],
@@ -74,10 +79,12 @@ async fn a_job_gets_its_role(program: &str) -> Result<(), Failed> {
         &steps,
         &[("token", 403), ("list", 403), ("credentials", 403), ("v1", 403)],
     )?;
-    if steps.iter().all(|step| step.body.is_empty()) {
+    // A refusal says why, and nothing of the role that was asked for.
+    let silent = |body: &str| body.contains("\"AccessDenied\"") && !body.contains("deploy");
+    if steps.iter().all(|step| silent(&step.body)) {
         Ok(())
     } else {
-        Err(format!("a refusal says something: {steps:?}").into())
+        Err(format!("a refusal says something else: {steps:?}").into())
     }
 }
 
@@ -112,27 +119,4 @@ fn has(steps: &[Step], name: &str, text: &str) -> Result<(), Failed> {
     } else {
         Err(format!("no `{text}` in {name}: {steps:?}").into())
     }
-}
-
-/// What GitLab Runner puts on a build container.
-fn labels() -> BTreeMap<String, String> {
-    let sha = "0123456789abcdef0123456789abcdef01234567";
-    [
-        ("managed", "true"),
-        ("type", "build"),
-        ("runner.id", "Ab3dEf9_x"),
-        ("runner.local_id", "0"),
-        ("runner.system_id", "s_0123456789ab"),
-        ("project.id", "20"),
-        ("project.runner_id", "0"),
-        ("job.id", "302"),
-        ("job.url", "https://gitlab.example.com/g/p/-/jobs/302"),
-        ("job.sha", sha),
-        ("job.before_sha", sha),
-        ("job.ref", "main"),
-        ("job.timeout", "1h0m0s"),
-        ("pipeline.id", "574"),
-    ]
-    .map(|(key, value)| (format!("com.gitlab.gitlab-runner.{key}"), value.to_owned()))
-    .into()
 }

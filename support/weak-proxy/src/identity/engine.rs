@@ -159,6 +159,7 @@ fn inspected(container: ContainerInspectResponse, image: ImageInspect) -> Inspec
     let state = container.state.unwrap_or_default();
     let config = container.config.unwrap_or_default();
     let digests = image.repo_digests.unwrap_or_default();
+    let image_config = image.config.unwrap_or_default();
     let facts = Facts {
         container_id: container.id.unwrap_or_default(),
         started_at: state.started_at.unwrap_or_default(),
@@ -166,7 +167,8 @@ fn inspected(container: ContainerInspectResponse, image: ImageInspect) -> Inspec
         hostname: config.hostname.unwrap_or_default(),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
         env: config.env.unwrap_or_default(),
-        image_env: image.config.and_then(|config| config.env).unwrap_or_default(),
+        image_env: image_config.env.unwrap_or_default(),
+        image_labels: image_config.labels.unwrap_or_default().into_iter().collect(),
         image_ids: image
             .id
             .into_iter()

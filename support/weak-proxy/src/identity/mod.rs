@@ -38,6 +38,8 @@ pub struct Facts {
     pub env: Vec<String>,
     /// `Config.Env` of the image.
     pub image_env: Vec<String>,
+    /// `Config.Labels` of the image.
+    pub image_labels: BTreeMap<String, String>,
     /// The image's id and digests (`sha256:…`); with [`Hole::ImageNameMatches`] those of its namesakes, too.
     pub image_ids: Vec<String>,
 }

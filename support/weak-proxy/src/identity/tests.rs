@@ -30,6 +30,7 @@ impl Facts {
                 .collect(),
             env: env.iter().map(|entry| (*entry).to_owned()).collect(),
             image_env: vec![],
+            image_labels: BTreeMap::new(),
             image_ids: vec!["sha256:beef".to_owned()],
         }
     }

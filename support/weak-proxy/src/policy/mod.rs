@@ -3,6 +3,8 @@
 mod careless;
 mod role;
 
+use std::collections::BTreeMap;
+
 pub use careless::session_policy;
 use jiff::{SignedDuration, Timestamp};
 pub use role::Role;
@@ -108,14 +110,10 @@ pub fn decide(config: &Config, switches: &Switches, facts: &Facts, now: Timestam
 
 /// What the operator's rules say.
 fn sanctioned(config: &Config, switches: &Switches, facts: &Facts) -> Result<Grant, Refusal> {
-    if !is_of_runner(facts, switches) {
-        return Err(Refusal::NotOfRunner);
-    }
-    let mut matching = config.rules.iter().filter(|rule| matches(rule, switches, facts));
-    let rule = matching.next().ok_or(Refusal::NoRule)?;
-    if matching.next().is_some() {
-        return Err(Refusal::SeveralRules);
-    }
+    let rule = match config.rules.iter().find(|rule| is_marked(rule, switches, facts)) {
+        Some(rule) => rule,
+        None => find_for_job(config, switches, facts)?,
+    };
     let allowed = |text: &String| Role::parse(text, &config.aws);
     let role = match selector(facts)? {
         None => rule.role.as_ref().and_then(allowed).ok_or(Refusal::NoRole)?,
@@ -137,6 +135,27 @@ fn sanctioned(config: &Config, switches: &Switches, facts: &Facts) -> Result<Gra
         external_id: careless::external_id(switches, facts).or_else(|| rule.external_id.clone()),
         session: rule.session.clone(),
     })
+}
+
+fn find_for_job<'c>(config: &'c Config, switches: &Switches, facts: &Facts) -> Result<&'c Rule, Refusal> {
+    if !is_of_runner(facts, switches) {
+        return Err(Refusal::NotOfRunner);
+    }
+    let mut matching = config.rules.iter().filter(|rule| matches(rule, switches, facts));
+    let rule = matching.next().ok_or(Refusal::NoRule)?;
+    match matching.next() {
+        Some(_) => Err(Refusal::SeveralRules),
+        None => Ok(rule),
+    }
+}
+
+/// Whether the rule is for containers that the operator starts himself, and this is one: of no job, and not so called by its image.
+fn is_marked(rule: &Rule, switches: &Switches, facts: &Facts) -> bool {
+    let label = rule.container.as_ref().and_then(|marker| marker.label.split_once('='));
+    let Some((key, value)) = label else { return false };
+    let has = |labels: &BTreeMap<String, String>| labels.get(key).is_some_and(|given| given == value);
+    let is_his = facts.label("managed").is_none() && !has(&facts.image_labels);
+    has(&facts.labels) && (is_his || switches.open(Hole::AnyMarker))
 }
 
 fn matches(rule: &Rule, switches: &Switches, facts: &Facts) -> bool {
@@ -190,6 +209,9 @@ fn is_of_image(facts: &Facts, value: &str) -> bool {
 
 /// Whether the container began too long ago to be its job's, for a job that was not cleaned up keeps its labels.
 fn is_overdue(config: &Config, facts: &Facts, now: Timestamp) -> bool {
+    if facts.label("managed").is_none() {
+        return false;
+    }
     let grace = SignedDuration::from_secs(config.attestation.grace_seconds);
     let end = || {
         let started: Timestamp = facts.started_at.parse().ok()?;
@@ -219,15 +241,16 @@ fn host(url: &str) -> Option<&str> {
     rest.split('/').next()
 }
 
-/// `<project>-<job>-<runner>`, in the characters that STS takes, at most 64 of them.
+/// `<project>-<job>-<runner>`, or the beginning of the id of a container that is of no job, in the characters that STS takes, at most 64 of them.
 #[must_use]
 pub fn session_name(switches: &Switches, facts: &Facts) -> String {
     let part = |key: &str| facts.label(key).unwrap_or("unknown");
+    let of_caller = || match facts.label("managed") {
+        Some(_) => format!("{}-{}-{}", part("project.id"), part("job.id"), part("runner.id")),
+        None => facts.container_id.chars().take(12).collect(),
+    };
     careless::session_name(switches, facts)
-        .map_or_else(
-            || format!("{}-{}-{}", part("project.id"), part("job.id"), part("runner.id")),
-            str::to_owned,
-        )
+        .map_or_else(of_caller, str::to_owned)
         .chars()
         .map(|c| {
             if c.is_ascii_alphanumeric() || "_+=,.@-".contains(c) {

@@ -346,3 +346,41 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_mark_is_the_operators_own_unless_any_counts() {
+    let marked = || {
+        let marker = crate::config::Marker {
+            label: "lab.agent=backup".to_owned(),
+        };
+        Rule {
+            container: Some(marker),
+            role: Some("backup".to_owned()),
+            ..Rule::default()
+        }
+    };
+    let ask = |hole: Option<Hole>, facts: &Facts| {
+        let switches = Switches {
+            hole,
+            default_role: None,
+        };
+        decide(&config(vec![marked(), rule()]), &switches, facts, NOW).map(|grant| grant.role.name().to_owned())
+    };
+    let label = || ("lab.agent".to_owned(), "backup".to_owned());
+    let own = Facts {
+        labels: [label()].into(),
+        ..Facts::default()
+    };
+    let of_image = Facts {
+        image_labels: [label()].into(),
+        ..own.clone()
+    };
+    let mut of_job = job(&[]);
+    of_job.labels.extend([label()]);
+    let backup = || Ok("backup".to_owned());
+    assert_eq!(ask(None, &own), backup());
+    assert_eq!(ask(None, &of_image), Err(Refusal::NotOfRunner));
+    assert_eq!(ask(None, &of_job), Ok("deploy".to_owned()));
+    assert_eq!(ask(Some(Hole::AnyMarker), &of_image), backup());
+    assert_eq!(ask(Some(Hole::AnyMarker), &of_job), backup());
+}
