@@ -35,7 +35,7 @@ use crate::metrics::{self, Metrics};
 use crate::policy::Policy;
 use crate::reload::{Loaded, Origin};
 use crate::selftest::Canary;
-use crate::serve::{self, CONNECTIONS_MAX, CONNECTIONS_OF_ONE, Counts, InForce, Listener, Service, Terms};
+use crate::serve::{self, CONNECTIONS_MAX, CONNECTIONS_OF_ONE, Counts, InForce, Listener, Service, Standings, Terms};
 use crate::supervisor::{Supervisor, Word};
 use crate::token::Tokens;
 use crate::upstream;
@@ -142,6 +142,7 @@ pub async fn run(loaded: &Loaded, origin: &Origin, announce: impl Fn(&str)) -> R
         audit: audit.clone(),
         metrics,
         containers: Counts::new(CONNECTIONS_OF_ONE),
+        standings: Standings::default(),
         canary: Canary::default(),
         register,
     });

@@ -46,8 +46,8 @@ pub(super) enum End {
     Reset,
 }
 
-/// Serves one connection. Ten thousand of them may be idle, so that what is rarely waited for has its place elsewhere: each wait that stands in these
-/// functions as it is takes room in every connection.
+/// Serves one connection. Ten thousand of them may be idle, so that all but the wait for the next request has its place elsewhere: each wait that
+/// stands in these functions as it is takes room in every connection.
 pub(super) async fn serve<A: Attestor, S: AssumeRole, W: Wire>(
     service: Arc<Service<A, S>>,
     mut wire: W,
@@ -80,7 +80,11 @@ async fn attend<A: Attestor, S: AssumeRole, W: Wire>(
     let Some(_place) = service.containers.take(facts.run.container_id.clone()) else {
         return Box::pin(turn_away(service, wire, connection, Refusal::Crowded)).await;
     };
-    let mut caller = Caller::new(connection.client, service_asked, facts, &service.policy);
+    let mut caller = Caller {
+        client: connection.client,
+        service: service_asked,
+        standing: service.standings.of(&facts, &service.policy),
+    };
     tokio::select! {
         biased;
         () = service.attestor.ended(&pin) => End::Reset,
@@ -142,6 +146,34 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
     pin: &A::Pin,
     stop: &CancellationToken,
 ) -> End {
+    let mut buffer = Vec::new();
+    loop {
+        let head = match read_head(wire, &mut buffer, stop).await {
+            Read::Head(length) => Ok(length),
+            Read::Refused(refusal) => Err(refusal),
+            Read::Gone => return End::Closed,
+        };
+        let head = head.map(|length| buffer.get(..length).unwrap_or_default());
+        // Boxed: between two requests nothing of it is needed.
+        if let Some(end) = Box::pin(respond(service, wire, caller, pin, head)).await {
+            return end;
+        }
+        buffer.drain(..head.map_or(0, <[u8]>::len));
+        if buffer.is_empty() {
+            // An idle connection holds nothing.
+            buffer = Vec::new();
+        }
+    }
+}
+
+/// Answers one request, of which the head is there, or why it never will be; the connection's end if that was the last.
+async fn respond<A: Attestor, S: AssumeRole, W: Wire>(
+    service: &Service<A, S>,
+    wire: &mut W,
+    caller: &mut Caller,
+    pin: &A::Pin,
+    head: Result<&[u8], Refusal>,
+) -> Option<End> {
     let asked = caller.service;
     let manner = |without_body, close| Manner {
         without_body,
@@ -149,71 +181,61 @@ async fn converse<A: Attestor, S: AssumeRole, W: Wire>(
         service: asked,
         now: service.clock.now(),
     };
-    let mut buffer = Vec::new();
-    loop {
-        let length = match read_head(wire, &mut buffer, stop).await {
-            Read::Head(length) => length,
-            Read::Gone => return End::Closed,
-            Read::Refused(refusal) => {
-                service.record(caller, None, Err(refusal));
-                let bytes = render(&Answer::Refusal(refusal), manner(false, true));
-                return Box::pin(finish(wire, bytes.as_bytes())).await;
-            }
-        };
-        let span = spans::request(&caller.facts);
-        let request = buffer.get(..length).map(request::parse);
-        let (mut answer, class, mut manner) = match request {
-            Some(Ok(request)) => {
-                let is_canary = service.canary.meet(request.path, Ok(&caller.facts.run.container_id));
-                let answer = if is_canary {
-                    met(service)
-                } else {
-                    answer_in_force(service, caller, pin, &request)
-                        .instrument(span.clone())
-                        .await
-                };
-                let close = request.close || matches!(answer, Answer::Refusal(refusal) if refusal.closes());
-                let class = match asked {
-                    _ if is_canary => record::SELF_TEST,
-                    Named::Metadata => route(request.path).as_str(),
-                    Named::Container => container::CLASS,
-                };
-                (answer, Some(class), manner(request.method == Method::Head, close))
-            }
-            Some(Err(malformed)) => (
-                Answer::Refusal(Refusal::Malformed(malformed)),
-                None,
-                manner(false, true),
-            ),
-            None => return End::Reset,
-        };
-        // Once for every request, and immediately before anything is written: still the same socket, of the same running container
-        // (rules A3, A4)? Nothing waits between here and the write. A confirmation before judging would say nothing that this one does
-        // not: judging is pure, and where STS has to be asked first, `answer` has confirmed before that as well.
-        if let Err(unattested) = service.attestor.confirm(pin) {
-            answer = Answer::Refusal(Refusal::Unattested(unattested));
-            manner.close = true;
+    let head = match head {
+        Ok(head) => head,
+        Err(refusal) => {
+            service.record(caller, None, Err(refusal));
+            let bytes = render(&Answer::Refusal(refusal), manner(false, true));
+            return Some(finish(wire, bytes.as_bytes()).await);
         }
-        let content = match &answer {
-            Answer::Content { body, .. } => Ok(body),
-            Answer::Refusal(refusal) => Err(*refusal),
-        };
-        spans::tell_answer(&span, class, content.map(|_| ()));
-        service.record(caller, class, content);
-        let bytes = render(&answer, manner);
-        if manner.close {
-            return Box::pin(finish(wire, bytes.as_bytes())).await;
+    };
+    let span = spans::request(&caller.standing.facts);
+    let (mut answer, class, mut manner) = match request::parse(head) {
+        Ok(request) => {
+            let is_canary = service
+                .canary
+                .meet(request.path, Ok(&caller.standing.facts.run.container_id));
+            let answer = if is_canary {
+                met(service)
+            } else {
+                answer_in_force(service, caller, pin, &request)
+                    .instrument(span.clone())
+                    .await
+            };
+            let close = request.close || matches!(answer, Answer::Refusal(refusal) if refusal.closes());
+            let class = match asked {
+                _ if is_canary => record::SELF_TEST,
+                Named::Metadata => route(request.path).as_str(),
+                Named::Container => container::CLASS,
+            };
+            (answer, Some(class), manner(request.method == Method::Head, close))
         }
-        match timeout(WRITE, wire.write_all(bytes.as_bytes())).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return End::Reset,
-        }
-        drop(bytes);
-        buffer.drain(..length);
-        if buffer.is_empty() {
-            // An idle connection holds nothing.
-            buffer = Vec::new();
-        }
+        Err(malformed) => (
+            Answer::Refusal(Refusal::Malformed(malformed)),
+            None,
+            manner(false, true),
+        ),
+    };
+    // Once for every request, and immediately before anything is written: still the same socket, of the same running container
+    // (rules A3, A4)? Nothing waits between here and the write. A confirmation before judging would say nothing that this one does
+    // not: judging is pure, and where STS has to be asked first, `answer` has confirmed before that as well.
+    if let Err(unattested) = service.attestor.confirm(pin) {
+        answer = Answer::Refusal(Refusal::Unattested(unattested));
+        manner.close = true;
+    }
+    let content = match &answer {
+        Answer::Content { body, .. } => Ok(body),
+        Answer::Refusal(refusal) => Err(*refusal),
+    };
+    spans::tell_answer(&span, class, content.map(|_| ()));
+    service.record(caller, class, content);
+    let bytes = render(&answer, manner);
+    if manner.close {
+        return Some(finish(wire, bytes.as_bytes()).await);
+    }
+    match timeout(WRITE, wire.write_all(bytes.as_bytes())).await {
+        Ok(Ok(())) => None,
+        Ok(Err(_)) | Err(_) => Some(End::Reset),
     }
 }
 
@@ -236,9 +258,11 @@ async fn answer_in_force<A: Attestor, S: AssumeRole>(
 ) -> Answer {
     let mut has_lapsed = false;
     loop {
-        caller.follow(&service.policy);
+        if !service.policy.holds(caller.standing.turn) {
+            caller.standing = service.standings.of(&caller.standing.facts, &service.policy);
+        }
         let answer = answer(service, caller, pin, request).await;
-        if !service.policy.holds(caller.turn) {
+        if !service.policy.holds(caller.standing.turn) {
             continue;
         }
         if !verification::gives(&answer) || verification::holds(service, caller) {
@@ -261,7 +285,8 @@ async fn answer<A: Attestor, S: AssumeRole>(
     if request.host != caller.service {
         return Answer::Refusal(Refusal::Malformed(Malformed::Host));
     }
-    let (terms, run, decision) = (&service.terms, &caller.facts.run, &caller.decision);
+    let (terms, standing) = (&service.terms, &*caller.standing);
+    let (run, decision) = (&standing.facts.run, &standing.decision);
     let step = match caller.service {
         Named::Metadata => judge(terms, run, decision, request, now, || (service.nonce)()),
         Named::Container => container::judge(terms, run, decision, request, now),
@@ -271,7 +296,7 @@ async fn answer<A: Attestor, S: AssumeRole>(
     {
         return Answer::Refusal(refusal);
     }
-    match (step, &caller.key) {
+    match (step, &standing.key) {
         (Step::Answer(answer), _) => answer,
         (Step::Leaf { leaf, ttl }, _) => match read_leaf(service, leaf, pin).await {
             Ok(text) => Answer::Content {
@@ -360,9 +385,9 @@ async fn read_head<W: Wire>(wire: &mut W, buffer: &mut Vec<u8>, stop: &Cancellat
         Ok(None) => {}
         Err(malformed) => return Read::Refused(Refusal::Malformed(malformed)),
     }
-    timeout(HEAD, read_rest(wire, buffer))
-        .await
-        .unwrap_or(Read::Refused(Refusal::TooSlow))
+    // Boxed: nearly every head comes in one piece.
+    let rest = Box::pin(timeout(HEAD, read_rest(wire, buffer)));
+    rest.await.unwrap_or(Read::Refused(Refusal::TooSlow))
 }
 
 async fn read_rest<W: Wire>(wire: &mut W, buffer: &mut Vec<u8>) -> Read {

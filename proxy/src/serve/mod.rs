@@ -7,6 +7,7 @@ mod judge;
 mod limits;
 mod listener;
 mod record;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod verification;
@@ -25,6 +26,8 @@ pub use force::{InForce, Turn};
 pub use judge::{Step, Terms, judge};
 pub use limits::{Counts, Place};
 pub use listener::{Accept, ListenFault, Listener, Wire};
+use standing::Standing;
+pub use standing::Standings;
 
 use crate::audit::AuditLog;
 use crate::caller::{Attestor, Facts};
@@ -35,7 +38,7 @@ use crate::gitlab::Verdicts;
 use crate::health::{Beat, Pulse};
 use crate::instance::Instance;
 use crate::metrics::Metrics;
-use crate::policy::{Decision, Job, Target, read_labels};
+use crate::policy::{Decision, Target};
 use crate::request::Named;
 use crate::selftest::Canary;
 use crate::token::NONCE_BYTES;
@@ -76,6 +79,8 @@ pub struct Service<A: Attestor, S: AssumeRole> {
     pub metrics: Arc<Metrics>,
     /// Connections of each container.
     pub containers: Counts<String>,
+    /// What policy makes of those who are connected.
+    pub standings: Standings,
     /// Where it is kept who is revoked.
     pub register: Register,
     /// The container of the self-test, while it is on its way.
@@ -90,53 +95,13 @@ impl<A: Attestor, S: AssumeRole> std::fmt::Debug for Service<A, S> {
     }
 }
 
-/// An attested caller, with what policy gives it.
+/// An attested caller: one connection of a container.
 #[derive(Debug)]
 struct Caller {
     client: SocketAddr,
     /// What it has connected to.
     service: Named,
-    facts: Arc<Facts>,
-    job: Option<Job>,
-    decision: Decision,
-    /// For which the decision holds.
-    turn: Turn,
-    key: Option<Arc<Key>>,
-}
-
-impl Caller {
-    fn new(client: SocketAddr, service: Named, facts: Arc<Facts>, policy: &InForce) -> Self {
-        let (turn, decision) = policy.decide(&facts);
-        Self {
-            client,
-            service,
-            job: read_labels(&facts.labels, &facts.image_labels).ok(),
-            facts,
-            key: key_of(&decision),
-            decision,
-            turn,
-        }
-    }
-
-    /// Decides again if the policy was replaced since.
-    fn follow(&mut self, policy: &InForce) {
-        if policy.holds(self.turn) {
-            return;
-        }
-        let (turn, decision) = policy.decide(&self.facts);
-        self.turn = turn;
-        if decision != self.decision {
-            self.key = key_of(&decision);
-            self.decision = decision;
-        }
-    }
-}
-
-fn key_of(decision: &Decision) -> Option<Arc<Key>> {
-    match decision {
-        Decision::Grant(grant) => Some(Arc::new(Key::new(grant))),
-        Decision::Deny(_) => None,
-    }
+    standing: Arc<Standing>,
 }
 
 /// Whether a set of credentials may be the subject's. A key names the role; whose job it is it need not say, so that everybody's are

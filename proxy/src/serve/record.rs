@@ -44,7 +44,7 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
     /// Records what an attested caller is answered.
     pub(super) fn record(&self, caller: &Caller, class: Option<&'static str>, answer: Result<&Body, Refusal>) {
         let is_canary = class == Some(SELF_TEST);
-        let would_be = match (&caller.decision, answer) {
+        let would_be = match (&caller.standing.decision, answer) {
             (Decision::Grant(grant), Ok(_)) if !is_canary => grant.observed,
             (Decision::Grant(_) | Decision::Deny(_), _) => None,
         };
@@ -63,7 +63,7 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
             Ok(Body::Token(_) | Body::Text(_)) | Err(_) => None,
         };
         let record = || {
-            let grant = match &caller.decision {
+            let grant = match &caller.standing.decision {
                 Decision::Grant(grant) => Some(&**grant),
                 Decision::Deny(_) => None,
             };
@@ -82,20 +82,20 @@ impl<A: Attestor, S: AssumeRole> Service<A, S> {
                     Ok(_) => would_be.map(|reason| reason.to_string()),
                     Err(refusal) => refusal.detail(),
                 },
-                ..self.describe(&caller.facts, caller.job.as_ref())
+                ..self.describe(&caller.standing.facts, caller.standing.job.as_ref())
             }
         };
         match given {
             Some(issued) => {
                 let given = Given {
-                    run: &caller.facts.run,
+                    run: &caller.standing.facts.run,
                     access_key: issued.access_key_id(),
                     expires: issued.expires(),
                     now: self.clock.now(),
                 };
                 self.audit.record_given(&given, record);
             }
-            None => self.audit.record(&caller.facts.run.container_id, record),
+            None => self.audit.record(&caller.standing.facts.run.container_id, record),
         }
     }
 

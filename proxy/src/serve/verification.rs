@@ -41,20 +41,21 @@ pub(super) async fn verify<A: Attestor, S: AssumeRole>(
     caller: &Caller,
     pin: &A::Pin,
 ) -> Result<(), Refusal> {
-    let Decision::Grant(grant) = &caller.decision else {
+    let Decision::Grant(grant) = &caller.standing.decision else {
         return Ok(());
     };
     let Some(wanted) = &grant.verify else { return Ok(()) };
-    let run = &caller.facts.run;
+    let run = &caller.standing.facts.run;
     if let Some(verdict) = service.verdicts.known(run, grant.edition) {
         return verdict.map_err(Refusal::Unverified);
     }
     // Rules that want it are for jobs alone.
     let job = caller
+        .standing
         .job
         .as_ref()
         .ok_or(Refusal::Unverified(Unverified::Untold("job")))?;
-    let question = Question::new(&caller.facts, job, grant.edition, wanted).map_err(Refusal::Unverified)?;
+    let question = Question::new(&caller.standing.facts, job, grant.edition, wanted).map_err(Refusal::Unverified)?;
     service.attestor.confirm(pin).map_err(Refusal::Unattested)?;
     let asked = Box::pin(service.verdicts.ask(run, question));
     asked.await.map_err(Refusal::Unverified)
@@ -62,9 +63,9 @@ pub(super) async fn verify<A: Attestor, S: AssumeRole>(
 
 /// Whether the job is confirmed at this moment, or need not be.
 pub(super) fn holds<A: Attestor, S: AssumeRole>(service: &Service<A, S>, caller: &Caller) -> bool {
-    match &caller.decision {
+    match &caller.standing.decision {
         Decision::Grant(grant) if grant.verify.is_some() => {
-            service.verdicts.known(&caller.facts.run, grant.edition) == Some(Ok(()))
+            service.verdicts.known(&caller.standing.facts.run, grant.edition) == Some(Ok(()))
         }
         Decision::Grant(_) | Decision::Deny(_) => true,
     }
