@@ -309,7 +309,6 @@ async fn an_idle_connection_takes_little_room() {
     // 10,000 of them are 10 MiB, of the 40 that are the budget.
     let size = size_of_val(&served);
     assert!(size <= 1024, "{size}");
-   
 }
 
 #[tokio::test(start_paused = true)]

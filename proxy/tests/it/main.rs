@@ -25,6 +25,7 @@ mod revoke;
 mod sessions;
 mod supervisor;
 mod transport;
+mod verified;
 mod whole;
 mod world;
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Some("ask-on") => return job::ask_on(words.get(1)),
         Some("values") => return job::values(),
         Some("container") => return job::container(words.get(1)),
+        Some("gitlab") => return verified::serve(words.get(1)),
         Some("relay") => return relay::main(words.get(1..).unwrap_or_default()),
         Some("fake-imds") => {
             return drive(fake_imds::cli::run(
@@ -140,6 +142,10 @@ fn main() -> ExitCode {
         trial(
             "a_role_of_another_account_is_given_where_the_operator_lists_it",
             sessions::reach_other_accounts,
+        ),
+        trial(
+            "a_job_has_its_role_while_its_gitlab_server_says_that_it_runs",
+            verified::follows_its_server,
         ),
         trial(
             "a_label_of_the_operator_counts_and_one_of_an_image_does_not",
