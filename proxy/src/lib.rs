@@ -20,6 +20,7 @@ pub mod explain;
 pub mod firewall;
 #[cfg(test)]
 mod fixture;
+mod flight;
 pub mod gitlab;
 pub mod health;
 pub mod instance;

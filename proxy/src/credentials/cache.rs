@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::SharedTimeSource;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 
 use super::restraint::{Rates, Restraint, Turn, pause};
 use super::{AssumeRole, CacheEvent, Failure, Issued, Key, Observe};
+use crate::flight::{self, NoEnd};
 use crate::policy::{Edition, Kept};
 use crate::spans;
 
@@ -34,8 +35,7 @@ const LATE: Duration = Duration::from_secs(15 * 60);
 const AHEAD: Duration = Duration::from_secs(5 * 60);
 
 type Outcome = Result<Arc<Issued>, Failure>;
-/// Where the end of a call will be told.
-type Flight = watch::Receiver<Option<Outcome>>;
+type Flight = flight::Flight<Outcome>;
 
 /// The cache. Cloning shares it.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl<S: AssumeRole> Cache<S> {
     /// # Errors
     /// When there are none and STS gives none in time.
     pub async fn get(&self, key: &Arc<Key>) -> Outcome {
-        let (mut flight, old) = match self.look(key) {
+        let (flight, old) = match self.look(key) {
             Look::Serve(issued) => {
                 self.0.observer.observe(CacheEvent::Hit);
                 return Ok(issued);
@@ -142,10 +142,10 @@ impl<S: AssumeRole> Cache<S> {
             Look::Refuse(failure) => return Err(failure),
             Look::Wait { flight, old } => (flight, old),
         };
-        let outcome = match timeout(WAIT, flight.wait_for(Option::is_some)).await {
-            Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(Failure::Broken)),
-            Ok(Err(_gone)) => Err(Failure::Broken),
-            Err(_elapsed) => Err(Failure::TimedOut),
+        let outcome = match flight.end(WAIT).await {
+            Ok(outcome) => outcome,
+            Err(NoEnd::Gone) => Err(Failure::Broken),
+            Err(NoEnd::Late) => Err(Failure::TimedOut),
         };
         let now = self.0.clock.now();
         match (outcome, old) {
@@ -324,7 +324,6 @@ impl<S: AssumeRole> Cache<S> {
 
     /// Starts the one call of STS for a key, as leave says. A place among the calls ahead is kept until it ends.
     fn launch(&self, key: &Arc<Key>, leave: Result<Duration, Failure>, place: Option<OwnedSemaphorePermit>) -> Flight {
-        let (sender, receiver) = watch::channel(None);
         let (cache, key) = (self.clone(), Arc::clone(key));
         let span = spans::assume_role(&key);
         let flight = async move {
@@ -345,10 +344,9 @@ impl<S: AssumeRole> Cache<S> {
             }
             cache.land(&key, &outcome);
             drop((landing, place));
-            sender.send_replace(Some(outcome));
+            outcome
         };
-        tokio::spawn(flight.instrument(span));
-        receiver
+        Flight::launch(flight.instrument(span))
     }
 
     async fn fly(&self, key: &Key, wait: Duration) -> Outcome {

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Ask, Count, Question, Unverified};
 use crate::bucket::Bucket;
 use crate::caller::Run;
 use crate::config::{Gitlab, Host};
+use crate::flight::{self, NoEnd};
 use crate::policy::{Edition, Kept};
 
 /// Questions at once; the rest wait their turn.
@@ -33,8 +34,7 @@ const THROTTLED: Duration = Duration::from_secs(10);
 
 /// Whether GitLab confirms a job.
 pub type Verdict = Result<(), Unverified>;
-/// Where the end of a question will be told.
-type Flight = watch::Receiver<Option<Verdict>>;
+type Flight = flight::Flight<Verdict>;
 
 /// The verdicts. Cloning shares them.
 #[derive(Clone)]
@@ -117,14 +117,14 @@ impl Verdicts {
     /// # Errors
     /// GitLab does not confirm the job, or cannot be asked in time.
     pub async fn ask(&self, run: &Run, question: Question) -> Verdict {
-        let mut flight = match self.look(run, question) {
+        let flight = match self.look(run, question) {
             Look::Known(verdict) => return verdict,
             Look::Wait(flight) => flight,
         };
-        match timeout(WAIT, flight.wait_for(Option::is_some)).await {
-            Ok(Ok(verdict)) => verdict.unwrap_or(Err(Unverified::Broken)),
-            Ok(Err(_gone)) => Err(Unverified::Broken),
-            Err(_elapsed) => Err(Unverified::TimedOut),
+        match flight.end(WAIT).await {
+            Ok(verdict) => verdict,
+            Err(NoEnd::Gone) => Err(Unverified::Broken),
+            Err(NoEnd::Late) => Err(Unverified::TimedOut),
         }
     }
 
@@ -189,9 +189,8 @@ impl Verdicts {
 
     /// Starts the one question about a container.
     fn launch(&self, run: Run, question: Question, wait: Duration) -> Flight {
-        let (sender, receiver) = watch::channel(None);
         let verdicts = self.clone();
-        tokio::spawn(async move {
+        Flight::launch(async move {
             // Whatever happens to the question, even a panic, the slot must not stay in flight.
             let mut landing = Landing {
                 verdicts: &verdicts,
@@ -200,11 +199,8 @@ impl Verdicts {
                 verdict: (Err(Unverified::Broken), Instant::now() + TROUBLE),
             };
             landing.verdict = verdicts.put(&question, wait).await;
-            let (verdict, _) = landing.verdict;
-            drop(landing);
-            sender.send_replace(Some(verdict));
-        });
-        receiver
+            landing.verdict.0
+        })
     }
 
     /// Puts the question; what came of it, and until when that counts.
