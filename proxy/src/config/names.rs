@@ -343,6 +343,22 @@ impl Role {
         Ok(Self { arn, name_at })
     }
 
+    /// Whether a text is the whole ARN of a role, of whatever partition and account.
+    #[must_use]
+    pub fn is_arn(text: &str) -> bool {
+        let mut parts = text.split(':').skip(1);
+        let (partition, account) = (parts.next().map(Partition::parse), parts.nth(2).map(Account::parse));
+        let (Some(Ok(partition)), Some(Ok(account))) = (partition, account) else {
+            return false;
+        };
+        let home = Home {
+            partition,
+            account,
+            others: BTreeSet::new(),
+        };
+        Self::parse(text, &home).is_ok_and(|role| role.arn() == text)
+    }
+
     fn path_of_arn<'t>(text: &'t str, home: &Home) -> Result<(&'t str, String), NameFault> {
         let mut parts = text.splitn(6, ':');
         let (_arn, partition, service) = (parts.next(), parts.next(), parts.next());

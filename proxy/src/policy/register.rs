@@ -132,7 +132,8 @@ mod tests {
         prop_oneof![
             any::<u64>().prop_map(Target::Job),
             any::<u64>().prop_map(Target::Project),
-            "arn:aws[a-z-]{0,7}:iam::[0-9]{12}:role/[A-Za-z0-9/+=,.@_-]{1,64}".prop_map(Target::Role),
+            "arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/([a-z]{1,9}/){0,3}[A-Za-z0-9+=,@_-]{1,64}"
+                .prop_map(Target::Role),
             "[0-9a-f]{12,64}".prop_map(Target::Container),
         ]
     }

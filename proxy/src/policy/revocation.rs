@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::register::whole_seconds;
 use super::{Decision, Reason, read_labels};
 use crate::caller::Facts;
+use crate::config::Role;
 
 /// Subjects that can be revoked at the same time. Nobody looks through more by hand; a rule that is removed revokes more, and for good.
 pub(super) const REVOKED_MAX: usize = 1024;
@@ -51,11 +52,8 @@ impl Target {
     pub fn check(&self) -> Result<(), &'static str> {
         match self {
             Self::Job(_) | Self::Project(_) => Ok(()),
-            Self::Role(arn) => {
-                let is_plain = arn.bytes().all(|b| b.is_ascii_graphic());
-                let is_role = arn.starts_with("arn:") && arn.contains(":role/");
-                (is_plain && is_role).then_some(()).ok_or("not the ARN of a role")
-            }
+            // Of anything else the operator would believe that it is taken away.
+            Self::Role(arn) => Role::is_arn(arn).then_some(()).ok_or("not the ARN of a role"),
             Self::Container(id) => Self::container(id).map(drop),
         }
     }

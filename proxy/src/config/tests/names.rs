@@ -62,3 +62,30 @@ fn the_arn_of_a_role_says_role_and_a_slash() {
         );
     }
 }
+
+#[test]
+fn an_arn_of_a_role_has_a_partition_an_account_and_a_path_and_nothing_else() {
+    for good in [
+        "arn:aws:iam::123456789012:role/deploy",
+        "arn:aws-us-gov:iam::000000000000:role/ci/teams/deploy",
+    ] {
+        assert!(Role::is_arn(good), "{good}");
+    }
+    for bad in [
+        "",
+        "deploy",
+        "/deploy",
+        "arn:aws:iam::123456789012:role",
+        "arn:aws:iam::123456789012:role/",
+        "arn:aws:iam::123456789012:user/deploy",
+        "arn:aws:iam:eu-central-1:123456789012:role/deploy",
+        "arn:aws:iam::+23456789012:role/deploy",
+        "arn:aws:iam::12345678901:role/deploy",
+        "arn:awsQ`{:iam::123456789012:role/deploy",
+        "arn:aws:iam::123456789012:role/de\\ploy",
+        "arn:aws:iam::123456789012:role/a:iam::123456789012:role/deploy",
+        "x:aws:iam::123456789012:role/deploy",
+    ] {
+        assert!(!Role::is_arn(bad), "{bad}");
+    }
+}
