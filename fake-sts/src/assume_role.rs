@@ -1,60 +1,19 @@
 //! AssumeRole: who may, and for how long. Pure; it must not know credentials, HTTP or XML.
 
 use jiff::Timestamp;
-use thiserror::Error;
 
 use crate::arn::RoleArn;
+use crate::context::{Origin, caller_keys};
+use crate::decline::Decline;
 use crate::mint::Grant;
-use crate::parameters::AssumeRole;
-use crate::policy::{Ask, Finding, Keys, Match, Policy, evaluate};
+use crate::parameters::{AssumeRole, Mfa};
+use crate::policy::{Ask, Decision, Keys, decide_trust};
 use crate::provenance::Via;
-use crate::state::{Caller, State};
+use crate::state::{Caller, Owner, State};
 use crate::world::Role;
 
 /// Longest session when a role's session assumes a role.
 const CHAINED_SECONDS: i32 = 3_600;
-
-/// Why a well-formed AssumeRole was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum AssumeRoleError {
-    /// One text for every reason, a role that does not exist included.
-    #[error("User: {caller} is not authorized to perform: {action} on resource: {role_arn}")]
-    AccessDenied {
-        /// ARN of the caller.
-        caller: String,
-        /// The action that was refused.
-        action: &'static str,
-        /// As sent.
-        role_arn: String,
-        /// The true reason, for the ledger alone.
-        denied_by: String,
-    },
-    /// Longer than the role allows.
-    #[error("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")]
-    ExceedsRole,
-    /// Longer than a chained session may be.
-    #[error("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.")]
-    ExceedsChaining,
-    /// A session keeps its source identity.
-    #[error("The source identity is already set for this assume role session")]
-    SourceIdentityFixed,
-    /// An inherited tag may not be set anew.
-    #[error(
-        "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session."
-    )]
-    TransitiveTagConflict,
-}
-
-/// What the connection says of a request, for condition keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// Peer address.
-    pub source_ip: Option<std::net::IpAddr>,
-    /// `User-Agent`.
-    pub user_agent: Option<String>,
-    /// Region of the credential scope.
-    pub region: String,
-}
 
 /// Decides AssumeRole.
 ///
@@ -66,26 +25,41 @@ pub fn decide(
     request: &AssumeRole,
     origin: &Origin,
     now: Timestamp,
-) -> Result<Grant, AssumeRoleError> {
+) -> Result<Grant, Decline> {
     let attributes = caller.attributes();
-    let denied = |action: &'static str, denied_by: String| AssumeRoleError::AccessDenied {
+    let denied = |action: &'static str, denied_by: String| Decline::AccessDenied {
         caller: attributes.arn.to_owned(),
         action,
-        role_arn: request.role_arn.clone(),
+        resource: request.role_arn.clone(),
         denied_by,
     };
+    if let Caller::Session(session) = caller {
+        match session.owner {
+            Owner::Root { .. } => {
+                return Err(Decline::Forbidden {
+                    text: "Roles may not be assumed by root accounts.",
+                });
+            }
+            Owner::Federated { .. } => {
+                let why = "credentials of a federated user may call nothing of STS but GetCallerIdentity";
+                return Err(denied(ACTION, why.to_owned()));
+            }
+            Owner::Role { .. } | Owner::User(_) => {}
+        }
+    }
+    let mfa = check_mfa(caller, &request.mfa)?;
     let inherited = Inherited::of(caller);
     if let (Some(own), Some(asked)) = (&inherited.source_identity, &request.source_identity)
         && own != asked
     {
-        return Err(AssumeRoleError::SourceIdentityFixed);
+        return Err(Decline::SourceIdentityFixed);
     }
     if request
         .tags
         .keys()
         .any(|key| inherited.tags.iter().any(|(own, _)| own.eq_ignore_ascii_case(key)))
     {
-        return Err(AssumeRoleError::TransitiveTagConflict);
+        return Err(Decline::TransitiveTagConflict);
     }
     let arn = RoleArn::parse(&request.role_arn);
     let role = arn.as_ref().and_then(|arn| state.world.role_by_arn(arn));
@@ -96,7 +70,12 @@ pub fn decide(
         let Some(role) = role else {
             return Err(denied(ACTION, "no such role".to_owned()));
         };
-        let keys = condition_keys(caller, request, &inherited, origin, now);
+        let mut keys = caller_keys(caller, &state.world, origin, now);
+        add_request(&mut keys, request, &inherited);
+        if mfa {
+            keys.set("aws:MultiFactorAuthPresent", ["true"]);
+            keys.set("aws:MultiFactorAuthAge", ["0"]);
+        }
         for action in required_actions(request, &inherited) {
             let ask = Ask {
                 action,
@@ -104,14 +83,18 @@ pub fn decide(
                 caller: &attributes,
                 keys: &keys,
             };
-            authorize(state, caller, role, &ask).map_err(|why| denied(action, why))?;
+            let decision = authorize(state, caller, role, &ask);
+            if !decision.allowed {
+                return Err(denied(action, decision.because));
+            }
         }
     }
     if role.is_some_and(|role| i64::from(request.duration) > i64::from(role.max_session_seconds)) {
-        return Err(AssumeRoleError::ExceedsRole);
+        return Err(Decline::ExceedsRole);
     }
-    if matches!(caller, Caller::Session(_)) && request.duration > CHAINED_SECONDS {
-        return Err(AssumeRoleError::ExceedsChaining);
+    let chained = matches!(caller, Caller::Session(session) if matches!(session.owner, Owner::Role { .. }));
+    if chained && request.duration > CHAINED_SECONDS {
+        return Err(Decline::ExceedsChaining);
     }
     let mut tags = request.tags.clone();
     let mut transitive_tag_keys = request.transitive_tag_keys.clone();
@@ -120,10 +103,12 @@ pub fn decide(
         tags.insert(key, value);
     }
     Ok(Grant {
-        role_id: role.map_or_else(|| UNLISTED_ROLE_ID.to_owned(), |role| role.id.clone()),
-        of_world: role.is_some(),
-        role_arn: arn,
-        session_name: request.session_name.clone(),
+        owner: Owner::Role {
+            id: role.map_or_else(|| UNLISTED_ROLE_ID.to_owned(), |role| role.id.clone()),
+            of_world: role.is_some(),
+            arn,
+            name: request.session_name.clone(),
+        },
         via: Via::AssumeRole,
         requester: attributes.arn.to_owned(),
         requester_key: caller.access_key_id().to_owned(),
@@ -135,6 +120,8 @@ pub fn decide(
         tags,
         transitive_tag_keys,
         source_identity: request.source_identity.clone().or(inherited.source_identity),
+        mfa: false,
+        provider: None,
     })
 }
 
@@ -152,7 +139,7 @@ struct Inherited {
 impl Inherited {
     fn of(caller: &Caller) -> Self {
         match caller {
-            Caller::User(_) => Self {
+            Caller::User(..) => Self {
                 tags: Vec::new(),
                 source_identity: None,
             },
@@ -185,100 +172,43 @@ fn required_actions(request: &AssumeRole, inherited: &Inherited) -> Vec<&'static
     actions
 }
 
-/// Trust policy and identity policies, each with its Deny; the identity policies are not asked when the trust policy of a role in the
-/// caller's own account names the caller itself. A session policy must always allow.
-fn authorize(state: &State, caller: &Caller, role: &Role, ask: &Ask<'_>) -> Result<(), String> {
-    let trusted = match evaluate(&role.trust, ask) {
-        Finding::Denied(by) => return Err(format!("trust policy: explicit deny in {by}")),
-        Finding::Silent(why) => return Err(silent("trust policy", &why)),
-        Finding::Allowed(found) => found,
-    };
-    let (policies, session_policy): (&[Policy], Option<&Policy>) = match caller {
-        Caller::User(user) => (&user.policies, None),
-        Caller::Session(session) => {
-            let own = state
-                .world
-                .role_by_arn(&session.role_arn)
-                .map(|role| role.policies.as_slice());
-            (own.unwrap_or_default(), session.policy.as_ref())
+/// Trust policy, identity policies, permissions boundary and session policies together.
+#[must_use]
+pub fn authorize(state: &State, caller: &Caller, role: &Role, ask: &Ask<'_>) -> Decision {
+    let same_account = ask.caller.account == role.arn.account && ask.caller.partition == role.arn.partition;
+    decide_trust(&role.trust.policy, same_account, &caller.standing(&state.world), ask)
+}
+
+/// Whether a second factor was shown. The code that a world file gives is always the right one.
+///
+/// # Errors
+/// Half of it, or a wrong one.
+pub fn check_mfa(caller: &Caller, shown: &Mfa) -> Result<bool, Decline> {
+    let (serial, code) = match (&shown.serial, &shown.code) {
+        (None, None) => return Ok(false),
+        (Some(serial), Some(code)) => (serial, code),
+        (Some(_), None) | (None, Some(_)) => {
+            return Err(Decline::Forbidden {
+                text: "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code.",
+            });
         }
     };
-    let mut allowed = trusted == Match::Direct && ask.caller.account == role.arn.account;
-    let mut reasons = Vec::new();
-    for policy in policies {
-        match evaluate(policy, ask) {
-            Finding::Denied(by) => return Err(format!("identity policy: explicit deny in {by}")),
-            Finding::Allowed(_) => allowed = true,
-            Finding::Silent(why) => reasons.extend(why),
-        }
-    }
-    if let Some(policy) = session_policy {
-        match evaluate(policy, ask) {
-            Finding::Denied(by) => return Err(format!("session policy: explicit deny in {by}")),
-            Finding::Silent(why) => return Err(silent("session policy", &why)),
-            Finding::Allowed(_) => {}
-        }
-    }
-    if let Caller::Session(session) = caller
-        && let Some(arn) = session.policy_arns.first()
-    {
-        // What it says decides what the session may do, so whoever does not know it must not allow anything.
-        return Err(format!("session policy: this fake does not know what {arn} says"));
-    }
-    if allowed {
-        Ok(())
+    let own = match caller {
+        Caller::User(user, _) => user.mfa.as_ref(),
+        Caller::Session(_) => None,
+    };
+    if own.is_some_and(|(wanted, right)| wanted == serial && right == code) {
+        Ok(true)
     } else {
-        Err(silent("identity policy", &reasons))
+        Err(Decline::Forbidden {
+            text: "MultiFactorAuthentication failed with invalid MFA one time pass code. ",
+        })
     }
 }
 
-fn silent(which: &str, reasons: &[String]) -> String {
-    if reasons.is_empty() {
-        format!("{which}: no statement allows the action")
-    } else {
-        format!("{which}: no statement allows; {}", reasons.join("; "))
-    }
-}
-
-fn condition_keys(
-    caller: &Caller,
-    request: &AssumeRole,
-    inherited: &Inherited,
-    origin: &Origin,
-    now: Timestamp,
-) -> Keys {
-    let mut keys = Keys::default();
-    let attributes = caller.attributes();
-    keys.set("aws:PrincipalArn", [attributes.principal_arn]);
-    keys.set("aws:PrincipalAccount", [attributes.account]);
-    keys.set("aws:userid", [caller.user_id()]);
-    match caller {
-        Caller::User(user) => {
-            keys.set("aws:PrincipalType", ["User"]);
-            keys.set("aws:username", [user.name.as_str()]);
-        }
-        Caller::Session(session) => {
-            keys.set("aws:PrincipalType", ["AssumedRole"]);
-            keys.set("aws:TokenIssueTime", [session.issued_at.to_string()]);
-            // Temporary credentials always carry the key; this fake knows no MFA.
-            keys.set("aws:MultiFactorAuthPresent", ["false"]);
-            for (key, value) in &session.tags {
-                keys.set(&format!("aws:PrincipalTag/{key}"), [value.as_str()]);
-            }
-        }
-    }
-    keys.set("aws:CurrentTime", [now.to_string()]);
-    keys.set("aws:EpochTime", [now.as_second().to_string()]);
-    keys.set("aws:PrincipalIsAWSService", ["false"]);
-    keys.set("aws:ViaAWSService", ["false"]);
-    // The real service speaks TLS only, so its policies see nothing else.
-    keys.set("aws:SecureTransport", ["true"]);
-    keys.set("aws:RequestedRegion", [origin.region.as_str()]);
-    keys.set("aws:SourceIp", origin.source_ip.map(|ip| ip.to_string()));
-    keys.set("aws:UserAgent", origin.user_agent.clone());
+fn add_request(keys: &mut Keys, request: &AssumeRole, inherited: &Inherited) {
     keys.set("sts:RoleSessionName", [request.session_name.as_str()]);
     keys.set("sts:ExternalId", request.external_id.clone());
-    keys.set("aws:SourceIdentity", inherited.source_identity.clone());
     let source_identity = request
         .source_identity
         .clone()
@@ -289,5 +219,4 @@ fn condition_keys(
     for (key, value) in &request.tags {
         keys.set(&format!("aws:RequestTag/{key}"), [value.as_str()]);
     }
-    keys
 }

@@ -8,6 +8,9 @@ use crate::secret::Secret;
 /// Namespace of answers and of most errors.
 pub const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
+/// Namespace of IAM's answers.
+pub const IAM_NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
+
 /// Namespace of errors that the front end writes before any service sees the request.
 pub const FAULT_NAMESPACE: &str = "http://webservices.amazon.com/AWSFault/2005-15-09";
 
@@ -24,7 +27,19 @@ pub enum Element {
     Time(&'static str, jiff::Timestamp),
     /// A group.
     Group(&'static str, Vec<Element>),
+    /// A list of members, each of them a group's content, or one text under the name `member`.
+    List(&'static str, Vec<Vec<Element>>),
 }
+
+/// A list of texts.
+#[must_use]
+pub fn texts(name: &'static str, values: impl IntoIterator<Item = String>) -> Element {
+    let members = values.into_iter().map(|value| vec![Element::Text(MEMBER, value)]);
+    Element::List(name, members.collect())
+}
+
+/// What the members of a list are called.
+const MEMBER: &str = "member";
 
 /// How a client wants its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,20 +63,25 @@ impl Format {
 
 /// An answer of an action.
 #[must_use]
-pub fn success(action: &'static str, result: Vec<Element>, request_id: &str, format: Format) -> String {
+pub fn success(action: &str, result: Option<&[Element]>, request_id: &str, namespace: &str, format: Format) -> String {
     let name = |suffix: &str| format!("{action}{suffix}");
     match format {
         Format::Xml => {
-            let mut text = format!("<{} xmlns=\"{NAMESPACE}\">\n", name("Response"));
-            write_group(&mut text, &name("Result"), &result, 1);
+            let mut text = format!("<{} xmlns=\"{namespace}\">\n", name("Response"));
+            if let Some(result) = result {
+                write_group(&mut text, &name("Result"), result, 1);
+            }
             let metadata = [Element::Text("RequestId", request_id.to_owned())];
             write_group(&mut text, "ResponseMetadata", &metadata, 1);
             text + &format!("</{}>\n", name("Response"))
         }
-        Format::Json => json!({
-            (name("Response")): { (name("Result")): to_json(&result), "ResponseMetadata": { "RequestId": request_id } }
-        })
-        .to_string(),
+        Format::Json => {
+            let mut content = json!({ "ResponseMetadata": { "RequestId": request_id } });
+            if let (Some(result), Some(table)) = (result, content.as_object_mut()) {
+                table.insert(name("Result"), to_json(result));
+            }
+            json!({ (name("Response")): content }).to_string()
+        }
     }
 }
 
@@ -100,6 +120,29 @@ fn write_element(text: &mut String, element: &Element, depth: usize) {
         Element::Number(name, number) => write_text(text, name, &number.to_string(), depth),
         Element::Time(name, at) => write_text(text, name, &at.to_string(), depth),
         Element::Group(name, members) => write_group(text, name, members, depth),
+        Element::List(name, members) => write_list(text, name, members, depth),
+    }
+}
+
+fn write_list(text: &mut String, name: &str, members: &[Vec<Element>], depth: usize) {
+    let indent = "  ".repeat(depth);
+    if members.is_empty() {
+        for part in [&indent, "<", name, "/>\n"] {
+            text.push_str(part);
+        }
+        return;
+    }
+    for part in [&indent, "<", name, ">\n"] {
+        text.push_str(part);
+    }
+    for member in members {
+        match member.as_slice() {
+            [one @ Element::Text(MEMBER, _)] => write_element(text, one, depth + 1),
+            content => write_group(text, MEMBER, content, depth + 1),
+        }
+    }
+    for part in [&indent, "</", name, ">\n"] {
+        text.push_str(part);
     }
 }
 
@@ -148,6 +191,13 @@ fn to_json(members: &[Element]) -> Value {
             Element::Number(name, number) => (*name, Value::from(*number)),
             Element::Time(name, at) => (*name, Value::from(at.as_second())),
             Element::Group(name, members) => (*name, to_json(members)),
+            Element::List(name, members) => {
+                let values = members.iter().map(|member| match member.as_slice() {
+                    [Element::Text(MEMBER, value)] => Value::from(value.as_str()),
+                    content => to_json(content),
+                });
+                (*name, Value::Array(values.collect()))
+            }
         };
         map.insert(name.to_owned(), value);
     }
@@ -169,7 +219,12 @@ pub fn replace(members: &mut [Element], path: &[&str], value: &str) -> bool {
                 *member = Element::Text(name, value.to_owned());
                 return true;
             }
-            Element::Group(..) | Element::Text(..) | Element::Secret(..) | Element::Number(..) | Element::Time(..) => {}
+            Element::Group(..)
+            | Element::List(..)
+            | Element::Text(..)
+            | Element::Secret(..)
+            | Element::Number(..)
+            | Element::Time(..) => {}
         }
     }
     false

@@ -1,6 +1,7 @@
 //! The front end: what happens to a request before it is known to be an action of STS. Pure; it must not know callers.
 
 use crate::envelope::Format;
+use crate::iam;
 use crate::query::Parameters;
 use crate::refusal::Refusal;
 use crate::request::Request;
@@ -11,18 +12,11 @@ const VERSION: &str = "2011-06-15";
 /// A signed GET with a longer query string gets an empty 400.
 const MOST_QUERY_BYTES: usize = 15_870;
 
+/// The version of the Query protocol that IAM speaks.
+const IAM_VERSION: &str = "2010-05-08";
+
 /// Actions that STS has and this fake has not.
-const UNBUILT: [&str; 9] = [
-    "AssumeRoleWithSAML",
-    "AssumeRoleWithWebIdentity",
-    "AssumeRoot",
-    "DecodeAuthorizationMessage",
-    "GetAccessKeyInfo",
-    "GetDelegatedAccessToken",
-    "GetFederationToken",
-    "GetSessionToken",
-    "GetWebIdentityToken",
-];
+const UNBUILT: [&str; 2] = ["AssumeRoleWithSAML", "GetDelegatedAccessToken"];
 
 /// What a preflight is told (measured: `sts.md`, envelope).
 const PREFLIGHT: [(&str, &str); 4] = [
@@ -35,13 +29,65 @@ const PREFLIGHT: [(&str, &str); 4] = [
     ("access-control-max-age", "172800"),
 ];
 
-/// An action that this fake carries out.
+/// An action of STS that this fake carries out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// `AssumeRole`.
     AssumeRole,
+    /// `AssumeRoleWithWebIdentity`.
+    AssumeRoleWithWebIdentity,
+    /// `AssumeRoot`.
+    AssumeRoot,
+    /// `DecodeAuthorizationMessage`.
+    DecodeAuthorizationMessage,
+    /// `GetAccessKeyInfo`.
+    GetAccessKeyInfo,
     /// `GetCallerIdentity`.
     GetCallerIdentity,
+    /// `GetFederationToken`.
+    GetFederationToken,
+    /// `GetSessionToken`.
+    GetSessionToken,
+    /// `GetWebIdentityToken`.
+    GetWebIdentityToken,
+}
+
+impl Action {
+    const ALL: [Self; 9] = [
+        Self::AssumeRole,
+        Self::AssumeRoleWithWebIdentity,
+        Self::AssumeRoot,
+        Self::DecodeAuthorizationMessage,
+        Self::GetAccessKeyInfo,
+        Self::GetCallerIdentity,
+        Self::GetFederationToken,
+        Self::GetSessionToken,
+        Self::GetWebIdentityToken,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AssumeRole => "AssumeRole",
+            Self::AssumeRoleWithWebIdentity => "AssumeRoleWithWebIdentity",
+            Self::AssumeRoot => "AssumeRoot",
+            Self::DecodeAuthorizationMessage => "DecodeAuthorizationMessage",
+            Self::GetAccessKeyInfo => "GetAccessKeyInfo",
+            Self::GetCallerIdentity => "GetCallerIdentity",
+            Self::GetFederationToken => "GetFederationToken",
+            Self::GetSessionToken => "GetSessionToken",
+            Self::GetWebIdentityToken => "GetWebIdentityToken",
+        }
+    }
+
+    /// By its name, of those that an endpoint has: the global one has not all.
+    fn parse(name: &str, host: &str) -> Option<Self> {
+        let global = host.rsplit_once(':').map_or(host, |(name, _)| name) == "sts.amazonaws.com";
+        let found = Self::ALL.into_iter().find(|action| action.name() == name)?;
+        let regional = matches!(found, Self::AssumeRoot | Self::GetWebIdentityToken);
+        (!(global && regional)).then_some(found)
+    }
 }
 
 /// An answer without an envelope.
@@ -66,6 +112,8 @@ pub enum Front {
     Refused(Refusal),
     /// To be authenticated and carried out.
     Action(Action),
+    /// To be authenticated and carried out by the slice of IAM.
+    Iam(&'static str),
 }
 
 /// A request with its parameters.
@@ -161,9 +209,13 @@ fn route(request: &Request, parameters: &Parameters) -> Front {
         return plain(400, "query string too long");
     }
     let version = parameters.get("Version");
-    match action {
-        "AssumeRole" if version == Some(VERSION) => Front::Action(Action::AssumeRole),
-        "GetCallerIdentity" if version == Some(VERSION) => Front::Action(Action::GetCallerIdentity),
+    let found = Action::parse(action, request.header("host").unwrap_or_default());
+    match found {
+        Some(action) if version == Some(VERSION) => Front::Action(action),
+        _ if version == Some(IAM_VERSION) => match iam::action(action) {
+            Some(action) => Front::Iam(action),
+            None => Front::Refused(Refusal::invalid_action(action, version)),
+        },
         _ if version == Some(VERSION) && UNBUILT.contains(&action) => Front::Refused(Refusal::not_implemented(action)),
         _ => Front::Refused(Refusal::invalid_action(action, version)),
     }

@@ -6,11 +6,13 @@ use fake_kit::seed::{Canary, Seed};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use crate::arn::RoleArn;
 use crate::policy::Policy;
 use crate::provenance::{self, Provenance, Via};
 use crate::secret::Secret;
-use crate::state::Session;
+use crate::state::{Owner, Session};
+
+/// Bits of a key id below the account.
+const UNIQUE_BITS: u32 = 39;
 
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -18,18 +20,12 @@ const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// Whose session.
-    pub role_arn: RoleArn,
-    /// Its unique id.
-    pub role_id: String,
-    /// Whether the role stands in the world.
-    pub of_world: bool,
-    /// RoleSessionName.
-    pub session_name: String,
+    pub owner: Owner,
     /// How.
     pub via: Via,
     /// ARN of the principal that asked.
     pub requester: String,
-    /// The key that asked; empty for an instance's own credentials.
+    /// The key that asked; empty where no signature was needed.
     pub requester_key: String,
     /// ExternalId.
     pub external_id: Option<String>,
@@ -45,6 +41,10 @@ pub struct Grant {
     pub transitive_tag_keys: BTreeSet<String>,
     /// Source identity, given or inherited.
     pub source_identity: Option<String>,
+    /// Whether a second factor was shown.
+    pub mfa: bool,
+    /// The ARN of the identity provider that vouched.
+    pub provider: Option<String>,
 }
 
 /// Makes the credentials of a grant.
@@ -56,8 +56,8 @@ pub fn mint(grant: Grant, seed: &Seed, serial: u64, canary: &Canary, now: Timest
         .saturating_add(SignedDuration::from_secs(i64::from(grant.duration_seconds)))
         .unwrap_or(issued_at);
     let provenance = Provenance {
-        role_arn: grant.role_arn.to_string(),
-        session_name: grant.session_name.clone(),
+        role_arn: grant.owner.principal_arn(),
+        session_name: grant.owner.session_name().to_owned(),
         external_id: grant.external_id,
         requester: grant.requester,
         requester_key: grant.requester_key,
@@ -70,30 +70,51 @@ pub fn mint(grant: Grant, seed: &Seed, serial: u64, canary: &Canary, now: Timest
         source_identity: grant.source_identity.clone(),
     };
     Session {
-        access_key_id: access_key_id(&grant.role_arn.account, seed, serial),
+        access_key_id: access_key_id(grant.owner.account(), seed, serial),
         secret: Secret::new(format!("{canary}{}", seed.base64("secret", serial, 24))),
         token: Secret::new(provenance::encode(canary.as_str(), &provenance)),
         expiration,
         issued_at,
-        arn: grant.role_arn.session_arn(&grant.session_name),
-        role_arn_text: grant.role_arn.to_string(),
-        role_arn: grant.role_arn,
-        role_id: grant.role_id,
-        session_name: grant.session_name,
+        arn: grant.owner.arn(),
+        principal_arn: grant.owner.principal_arn(),
+        owner: grant.owner,
         via: grant.via,
-        of_world: grant.of_world,
         policy: grant.policy.map(|(_, policy)| policy),
         policy_arns: grant.policy_arns,
         tags: grant.tags,
         transitive_tag_keys: grant.transitive_tag_keys,
         source_identity: grant.source_identity,
+        mfa: grant.mfa,
+        provider: grant.provider,
     }
+}
+
+/// The account in a key id: what GetAccessKeyInfo answers. Keys of before 2019 carry none, and their first bit says so.
+#[must_use]
+pub fn account_of_key(access_key_id: &str) -> Option<String> {
+    let digits = access_key_id.get(4..).filter(|digits| digits.len() == 16)?;
+    let bits = digits.bytes().try_fold(0_u128, |bits, byte| {
+        let digit = BASE32.iter().position(|letter| *letter == byte)?;
+        Some(bits << 5 | u128::try_from(digit).ok()?)
+    })?;
+    let account = (bits >> UNIQUE_BITS) & ((1 << 40) - 1);
+    (bits >> 79 == 1 && account < 1_000_000_000_000).then(|| format!("{account:012}"))
+}
+
+/// A long-lived key for a user, with its secret.
+#[must_use]
+pub fn long_lived(account: &str, seed: &Seed, serial: u64) -> (String, Secret) {
+    let id = key_id("AKIA", account, seed, serial);
+    (id, Secret::new(seed.base64("long-lived secret", serial, 40)))
 }
 
 /// `ASIA` and 80 bits in base32: a one, the account in 40 bits (GetAccessKeyInfo reads it from there), 39 bits that differ for each
 /// serial number because an odd factor permutes them.
 fn access_key_id(account: &str, seed: &Seed, serial: u64) -> String {
-    const UNIQUE_BITS: u32 = 39;
+    key_id("ASIA", account, seed, serial)
+}
+
+fn key_id(prefix: &str, account: &str, seed: &Seed, serial: u64) -> String {
     const MASK: u64 = (1 << UNIQUE_BITS) - 1;
     let account: u64 = account.parse().unwrap_or_default();
     let offset = seed
@@ -102,7 +123,7 @@ fn access_key_id(account: &str, seed: &Seed, serial: u64) -> String {
         .fold(0_u64, |sum, byte| (sum << 7) ^ u64::from(*byte));
     let unique = serial.wrapping_mul(0x0005_DEEC_E66D).wrapping_add(offset) & MASK;
     let bits: u128 = (1 << 79) | (u128::from(account) << UNIQUE_BITS) | u128::from(unique);
-    let mut text = "ASIA".to_owned();
+    let mut text = prefix.to_owned();
     for at in (0..16).rev() {
         let digit = usize::try_from((bits >> (at * 5)) & 31).unwrap_or_default();
         text.push(BASE32.get(digit).copied().map_or('A', char::from));
@@ -112,7 +133,7 @@ fn access_key_id(account: &str, seed: &Seed, serial: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::access_key_id;
+    use super::{access_key_id, account_of_key};
     use fake_kit::seed::Seed;
     use std::collections::BTreeSet;
 
@@ -125,11 +146,22 @@ mod tests {
         assert_eq!(keys.len(), 2_000);
         for key in keys {
             assert!(key.len() == 20 && key.starts_with("ASIA"), "{key}");
-            let bits = key[4..].bytes().fold(0_u128, |bits, byte| {
-                let digit = super::BASE32.iter().position(|letter| *letter == byte).unwrap();
-                bits << 5 | u128::try_from(digit).unwrap()
-            });
-            assert_eq!((bits >> 39) & ((1 << 40) - 1), 123_456_789_012);
+            assert_eq!(account_of_key(&key).as_deref(), Some("123456789012"));
         }
+    }
+
+    #[test]
+    fn a_key_id_of_another_shape_carries_no_account() {
+        for key in [
+            "AKIAIOSFODNN7EXAMPLE",
+            "AKIA",
+            "",
+            "AKIA1111111111111111",
+            "AKIA\u{e9}\u{e9}\u{e9}",
+        ] {
+            assert_eq!(account_of_key(key), None, "{key}");
+        }
+        // Published with its account by those who found the encoding.
+        assert_eq!(account_of_key("ASIAQNZGKIQY56JQ7WML").as_deref(), Some("029608264753"));
     }
 }

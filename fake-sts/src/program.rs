@@ -83,7 +83,11 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<(), P
     };
     let control_bound = control_listen.bind().await?;
     let control_state = ControlState::new(Clock::system(), Canaries::new(seed.clone()), FACTS);
-    let sts = Arc::new(Sts::new(State::new(world, options.permissive), seed, control_state));
+    let sts = Arc::new(Sts::new(
+        State::new(world, options.permissive, seed.clone()),
+        seed,
+        control_state,
+    ));
     let router = control::router(Arc::clone(&sts));
     let wire = serve::Options {
         title_case_headers: false,

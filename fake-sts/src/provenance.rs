@@ -26,6 +26,14 @@ pub enum Via {
     InstanceProfile,
     /// The instance identity role.
     InstanceIdentity,
+    /// AssumeRoleWithWebIdentity.
+    WebIdentity,
+    /// GetSessionToken.
+    SessionToken,
+    /// GetFederationToken.
+    FederationToken,
+    /// AssumeRoot.
+    AssumeRoot,
 }
 
 impl Via {
@@ -36,6 +44,10 @@ impl Via {
             Self::AssumeRole => "assume-role",
             Self::InstanceProfile => "instance-profile",
             Self::InstanceIdentity => "instance-identity",
+            Self::WebIdentity => "web-identity",
+            Self::SessionToken => "session-token",
+            Self::FederationToken => "federation-token",
+            Self::AssumeRoot => "assume-root",
         }
     }
 }
@@ -43,7 +55,7 @@ impl Via {
 /// Where one set of temporary credentials came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// The role's ARN, with its path.
+    /// The role's ARN, with its path; for sessions of no role the ARN of the user or root user.
     pub role_arn: String,
     /// RoleSessionName.
     pub session_name: String,
@@ -52,7 +64,7 @@ pub struct Provenance {
     pub external_id: Option<String>,
     /// ARN of the principal that asked.
     pub requester: String,
-    /// Access key id that signed the request; empty for an instance's own credentials.
+    /// Access key id that signed the request; empty where no signature was needed.
     pub requester_key: String,
     /// Unique for this issue.
     pub nonce: String,

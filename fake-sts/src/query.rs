@@ -56,6 +56,12 @@ impl Parameters {
             .map(|(_, value)| value.as_str())
     }
 
+    /// These parameters but those of that name.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        Self(self.0.iter().filter(|(key, _)| key != name).cloned().collect())
+    }
+
     /// All pairs in wire order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

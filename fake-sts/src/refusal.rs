@@ -1,6 +1,6 @@
 //! The one place that turns errors into what the client sees: status, code and text. It must not decide anything.
 
-use crate::assume_role::AssumeRoleError;
+use crate::decline::Decline;
 use crate::envelope::{self, Format};
 use crate::parameters::ParameterError;
 use crate::signature::SignatureError;
@@ -32,7 +32,9 @@ impl Refusal {
         }
     }
 
-    fn because(mut self, why: impl Into<String>) -> Self {
+    /// Says what the client is not told.
+    #[must_use]
+    pub fn because(mut self, why: impl Into<String>) -> Self {
         self.denied_by = Some(why.into());
         self
     }
@@ -57,6 +59,20 @@ impl Refusal {
         ))
     }
 
+    /// A key id that carries no account and is nobody's.
+    #[must_use]
+    pub fn invalid_key_id(id: &str) -> Self {
+        let text = format!("1 validation error detected: Value '{id}' at 'accessKeyId' is not a valid access key ID");
+        Self::new(400, "ValidationError", text).because("this key id carries no account, and the world has no such key")
+    }
+
+    /// An error of IAM.
+    #[must_use]
+    pub fn of_iam(status: u16, code: &str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self::new(status, code, message.clone()).because(message)
+    }
+
     /// An error that a fault asks for.
     #[must_use]
     pub fn planted(status: u16, code: &str, message: &str) -> Self {
@@ -66,11 +82,11 @@ impl Refusal {
 
     /// The envelope.
     #[must_use]
-    pub fn body(&self, request_id: &str, format: Format) -> String {
+    pub fn body(&self, request_id: &str, namespace: &'static str, format: Format) -> String {
         let namespace = if self.front_end {
             envelope::FAULT_NAMESPACE
         } else {
-            envelope::NAMESPACE
+            namespace
         };
         let kind = if self.status < 500 { "Sender" } else { "Receiver" };
         envelope::error(namespace, kind, &self.code, self.message.as_deref(), request_id, format)
@@ -110,7 +126,9 @@ impl From<ParameterError> for Refusal {
             ParameterError::MalformedPolicy { problem } => {
                 return Self::new(400, "MalformedPolicyDocument", text).because(problem.clone());
             }
-            ParameterError::Constraints { .. } | ParameterError::BadArn { .. } => "ValidationError",
+            ParameterError::Constraints { .. } | ParameterError::BadArn { .. } | ParameterError::BadValue { .. } => {
+                "ValidationError"
+            }
             ParameterError::DuplicateTags | ParameterError::TransitiveWithoutTag => "InvalidParameterValue",
             ParameterError::Unbuilt { parameter } => return Self::not_implemented(parameter),
         };
@@ -118,17 +136,25 @@ impl From<ParameterError> for Refusal {
     }
 }
 
-impl From<AssumeRoleError> for Refusal {
-    fn from(error: AssumeRoleError) -> Self {
+impl From<Decline> for Refusal {
+    fn from(error: Decline) -> Self {
         let text = error.to_string();
-        match error {
-            AssumeRoleError::AccessDenied { denied_by, .. } => Self::new(403, "AccessDenied", text).because(denied_by),
-            AssumeRoleError::ExceedsRole | AssumeRoleError::ExceedsChaining | AssumeRoleError::SourceIdentityFixed => {
-                Self::new(400, "ValidationError", text.clone()).because(text)
+        let (status, code) = match error {
+            Decline::AccessDenied { denied_by, .. } | Decline::WebIdentityDenied { denied_by, .. } => {
+                return Self::new(403, "AccessDenied", text).because(denied_by);
             }
-            AssumeRoleError::TransitiveTagConflict => {
-                Self::new(400, "InvalidParameterValue", text.clone()).because(text)
+            Decline::InvalidIdentityToken { because, .. } => {
+                return Self::new(400, "InvalidIdentityToken", text).because(because);
             }
-        }
+            Decline::Forbidden { .. } => (403, "AccessDenied"),
+            Decline::ExceedsRole | Decline::ExceedsChaining | Decline::SourceIdentityFixed => (400, "ValidationError"),
+            Decline::TransitiveTagConflict => (400, "InvalidParameterValue"),
+            Decline::ExpiredIdentityToken { .. } => (400, "ExpiredTokenException"),
+            Decline::InvalidAuthorizationMessage => (400, "InvalidAuthorizationMessageException"),
+            Decline::OutboundDisabled { .. } => (403, "OutboundWebIdentityFederationDisabled"),
+            Decline::DurationEscalation => (403, "SessionDurationEscalation"),
+            Decline::Unsupported { .. } => (501, "NotImplemented"),
+        };
+        Self::new(status, code, text.clone()).because(text)
     }
 }

@@ -18,14 +18,17 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
-use crate::answer::{self, Outcome, answer};
+use crate::answer::{self, Outcome, answer, canary_name};
 use crate::arn::RoleArn;
 use crate::envelope::{self, Element};
-use crate::front::{self, Received};
+use crate::front::{self, Front, Received};
+use crate::iam;
 use crate::mint::{Grant, mint};
+use crate::oidc::{Algorithm, IssuerError, uuid};
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::state::{Session, State};
+use crate::secret::Secret;
+use crate::state::{Owner, Session, State};
 
 /// The name of this fake in ledgers.
 const SERVICE: &str = "sts";
@@ -73,7 +76,7 @@ impl Sts {
     #[must_use]
     pub fn new(state: State, seed: Seed, control: ControlState) -> Self {
         for role in state.world.roles() {
-            control.canaries.plant(&canary_name(&role.arn));
+            control.canaries.plant(&format!("role:{}", role.arn.name));
         }
         Self {
             state: RwLock::new(state),
@@ -106,6 +109,11 @@ impl Sts {
         &self.control
     }
 
+    /// A number that nothing else was made from.
+    pub fn next_serial(&self) -> u64 {
+        self.issued.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Makes credentials and remembers them.
     pub fn issue(&self, grant: Grant, canary: &str) -> Arc<Session> {
         let canary = self.control.canaries.plant(canary);
@@ -129,7 +137,11 @@ impl Sts {
                 refusal: Refusal::planted(failure.status, &failure.code, &failure.message),
                 caller: None,
             },
-            None => answer(&self.state(), self.control.clock.now(), request, received),
+            None => self.decide(request, received),
+        };
+        let namespace = match received.front {
+            Front::Iam(_) => envelope::IAM_NAMESPACE,
+            Front::Plain(_) | Front::Refused(_) | Front::Action(_) => envelope::NAMESPACE,
         };
         let (action, mut elements, caller) = match outcome {
             Outcome::Plain(plain) => {
@@ -143,28 +155,91 @@ impl Sts {
                 };
             }
             Outcome::Refused { refusal, caller } => {
-                return refuse(&refusal, caller, received, request_id, &notes, entry);
+                return refuse(&refusal, caller, received, namespace, request_id, &notes, entry);
             }
             Outcome::Result {
                 action,
                 elements,
                 caller,
             } => (action, elements, caller),
-            Outcome::Granted { grant, packed, caller } => {
+            Outcome::Granted { grant, form, caller } => {
                 let grant = self.bend(*grant, strike, &mut notes);
-                let session = self.issue(grant.clone(), &canary_name(&grant.role_arn));
-                ("AssumeRole", answer::assumed(&session, packed), caller)
+                let canary = canary_name(&grant.owner);
+                let session = self.issue(grant, &canary);
+                let (action, elements) = answer::granted(&session, &form);
+                (action, Some(elements), caller)
             }
+            Outcome::Token {
+                claims,
+                algorithm,
+                expires,
+                caller,
+            } => match self.sign_outbound(claims, algorithm) {
+                Ok(token) => {
+                    let token = Element::Secret("WebIdentityToken", Secret::new(token));
+                    let elements = vec![token, Element::Time("Expiration", expires)];
+                    ("GetWebIdentityToken", Some(elements), caller)
+                }
+                Err(error) => {
+                    let refusal = Refusal::planted(500, "InternalFailure", &error.to_string());
+                    return refuse(&refusal, Some(caller), received, namespace, request_id, &notes, entry);
+                }
+            },
         };
-        rewrite(&mut elements, strike, &mut notes);
+        if let Some(elements) = &mut elements {
+            rewrite(elements, strike, &mut notes);
+        }
         entry.fact("caller", caller);
         entry.fact("result", "ok");
         Answer {
             status: 200,
             headers: vec![("content-type", received.format.content_type().to_owned())],
-            body: envelope::success(action, elements, request_id, received.format),
+            body: envelope::success(action, elements.as_deref(), request_id, namespace, received.format),
             reason: join_notes(action, &notes),
         }
+    }
+
+    /// The documents of an issuer that this fake plays, told by the host name that a client asks.
+    fn issuer_document(&self, request: &Request) -> Option<Answer> {
+        let host = request.header("host").filter(|_| request.method == "GET")?;
+        let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let asked = format!("{host}{}", request.path);
+        let index = self.state().issuers.iter().position(|issuer| issuer.owns(&asked))?;
+        let mut state = self.state_mut();
+        let issuer = state.issuers.get_mut(index)?;
+        let (status, body, reason) = match issuer.document(&asked) {
+            _ if issuer.unavailable => (503, String::new(), "the issuer is unavailable"),
+            Ok(Some(document)) => (200, document.to_string(), "a document of an issuer"),
+            Ok(None) => (404, String::new(), "no such document of the issuer"),
+            Err(_) => (500, String::new(), "no key could be made"),
+        };
+        Some(Answer {
+            status,
+            headers: vec![("content-type", "application/json".to_owned())],
+            body,
+            reason: reason.to_owned(),
+        })
+    }
+
+    /// IAM changes what is known, STS only looks at it.
+    fn decide(&self, request: &Request, received: &Received) -> Outcome {
+        let now = self.control.clock.now();
+        match &received.front {
+            Front::Iam(action) => iam::answer(&mut self.state_mut(), now, action, request, received),
+            Front::Plain(_) | Front::Refused(_) | Front::Action(_) => answer(&self.state(), now, request, received),
+        }
+    }
+
+    /// Signs a token of GetWebIdentityToken.
+    fn sign_outbound(&self, mut claims: serde_json::Value, algorithm: Algorithm) -> Result<String, IssuerError> {
+        let serial = self.issued.fetch_add(1, Ordering::Relaxed);
+        if let Some(table) = claims.as_object_mut() {
+            table.insert("jti".to_owned(), uuid(&self.seed, "web identity token", serial).into());
+        }
+        let mut state = self.state_mut();
+        let issuer = state.outbound.as_mut().ok_or(IssuerError::Generation)?;
+        issuer.equip()?;
+        issuer.sign(&claims, Some(algorithm))
     }
 
     /// Changes a grant as a fault asks: another lifetime, another role.
@@ -177,11 +252,12 @@ impl Sts {
                 Some(arn) => {
                     let state = self.state();
                     let role = state.world.role_by_arn(&arn);
-                    grant.of_world = role.is_some();
-                    if let Some(role) = role {
-                        grant.role_id.clone_from(&role.id);
-                    }
-                    grant.role_arn = arn;
+                    grant.owner = Owner::Role {
+                        id: role.map_or_else(|| grant.owner.unique_id().to_owned(), |role| role.id.clone()),
+                        name: grant.owner.session_name().to_owned(),
+                        of_world: role.is_some(),
+                        arn,
+                    };
                 }
                 None => notes.push(format!("rewrite ignored: {text} is no role ARN")),
             }
@@ -194,6 +270,7 @@ fn refuse(
     refusal: &Refusal,
     caller: Option<String>,
     received: &Received,
+    namespace: &'static str,
     request_id: &str,
     notes: &[String],
     entry: &Open,
@@ -207,7 +284,7 @@ fn refuse(
     Answer {
         status: refusal.status,
         headers: vec![("content-type", received.format.content_type().to_owned())],
-        body: refusal.body(request_id, received.format),
+        body: refusal.body(request_id, namespace, received.format),
         reason: join_notes(&format!("{}: {why}", refusal.code), notes),
     }
 }
@@ -220,11 +297,6 @@ fn rewrite(elements: &mut [Element], strike: &Strike, notes: &mut Vec<String>) {
             notes.push(format!("rewrite ignored: this answer has no {key}"));
         }
     }
-}
-
-/// The canary of every secret that a role's sessions carry.
-fn canary_name(role: &RoleArn) -> String {
-    format!("role:{}", role.name)
 }
 
 fn join_notes(reason: &str, notes: &[String]) -> String {
@@ -262,21 +334,6 @@ fn convert(request: &serve::Request) -> Request {
     }
 }
 
-/// A version 4 UUID out of the seed.
-fn uuid(seed: &Seed, serial: u64) -> String {
-    let bytes = seed.bytes("request", serial);
-    let digits = hex::encode(bytes);
-    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-    format!(
-        "{}-{}-4{}-8{}-{}",
-        part(0, 8),
-        part(8, 12),
-        part(13, 16),
-        part(17, 20),
-        part(20, 32)
-    )
-}
-
 /// The header lines in the order in which STS writes them: ids, what the answer is, its length, and the date last.
 fn respond(answer: Answer, request_id: &str, now: Timestamp, region: &str) -> Response<Bytes> {
     let length = answer.body.len().to_string();
@@ -295,6 +352,18 @@ fn respond(answer: Answer, request_id: &str, now: Timestamp, region: &str) -> Re
     let ends = [("content-length", length), ("date", date)];
     for (name, value) in ids.into_iter().chain(answer.headers).chain(ends) {
         // A Location echoes the query string, which hyper has checked to be printable.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+/// An answer that is not STS's, without its ids.
+fn plain(answer: Answer) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in answer.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(HeaderName::from_static(name), value);
         }
@@ -326,7 +395,12 @@ impl serve::Service for Sts {
             entry.answer(0, strike.story.join("; "));
             return Reply::Reset;
         }
-        let request_id = uuid(&self.seed, self.requests.fetch_add(1, Ordering::Relaxed));
+        if let Some(answer) = self.issuer_document(&request).filter(|_| strike.error.is_none()) {
+            entry.fact("result", answer.status.to_string());
+            entry.answer(answer.status, answer.reason.clone());
+            return Reply::Response(plain(answer));
+        }
+        let request_id = uuid(&self.seed, "request", self.requests.fetch_add(1, Ordering::Relaxed));
         let answer = self.carry_out(&request, &received, &strike, &request_id, &entry);
         entry.answer(answer.status, answer.reason.clone());
         Reply::Response(respond(answer, &request_id, self.control.clock.now(), &region))

@@ -69,6 +69,7 @@ fn caller(role: &str) -> Attributes<'_> {
         account: "123456789012",
         partition: "aws",
         service: None,
+        federated: None,
     }
 }
 
@@ -84,7 +85,7 @@ fn allows(policy: &Policy, role: &str, resource: &str, session: &str) -> bool {
                 caller: &caller(role),
                 keys: &keys,
             };
-            matches!(evaluate(policy, &ask), Finding::Allowed(_))
+            matches!(evaluate(policy, &ask), Finding::Allowed(..))
         })
 }
 

@@ -191,6 +191,16 @@ fn decisions_touch_no_socket_no_runtime_no_clock_and_no_file() {
 
 /// Where decisions are made.
 const PURE: &[&str] = &[
+    "fake-sts/src/answer",
+    "fake-sts/src/assume_role.rs",
+    "fake-sts/src/iam",
+    "fake-sts/src/oidc",
+    "fake-sts/src/permission.rs",
+    "fake-sts/src/policy",
+    "fake-sts/src/session_token.rs",
+    "fake-sts/src/signature",
+    "fake-sts/src/web_identity.rs",
+    "fake-sts/src/world",
     "proxy/src/answer",
     "proxy/src/attest/judge.rs",
     "proxy/src/audit/keys.rs",

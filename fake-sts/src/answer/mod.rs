@@ -1,21 +1,33 @@
 //! What STS answers: a pure function of state, time and request. Credentials are made afterwards, from the grant that this returns. It
 //! must not know sockets, faults or the ledger.
 
+mod elements;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use fake_kit::fault::Facts;
 use jiff::Timestamp;
 
-use crate::assume_role::{self, Origin};
+use crate::assume_role;
+use crate::context::{Origin, caller_keys};
+use crate::decline::Decline;
 use crate::envelope::Element;
 use crate::front::{Action, Front, Plain, Received};
-use crate::mint::Grant;
-use crate::parameters::{self, AssumeRole};
+use crate::message;
+use crate::mint::{Grant, account_of_key};
+use crate::oidc::Algorithm;
+use crate::parameters;
+use crate::permission;
+use crate::query::Parameters;
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::signature;
-use crate::state::{Caller, Session, State};
+use crate::session_token;
+use crate::signature::{self, Service};
+use crate::state::{Caller, State};
+use crate::web_identity::{self, Identified};
+
+pub(crate) use elements::canary_name;
+pub use elements::granted;
 
 /// What comes of a request.
 #[derive(Debug)]
@@ -33,8 +45,8 @@ pub enum Outcome {
     Result {
         /// Its name.
         action: &'static str,
-        /// Its elements.
-        elements: Vec<Element>,
+        /// Its elements; `None` where the answer has no result at all.
+        elements: Option<Vec<Element>>,
         /// ARN of the caller.
         caller: String,
     },
@@ -42,119 +54,200 @@ pub enum Outcome {
     Granted {
         /// For what.
         grant: Box<Grant>,
-        /// Percent of the limit that policy and tags take, where there are any.
-        packed: Option<i64>,
+        /// How the answer tells of them.
+        form: Form,
+        /// ARN of the caller, or who vouched for it.
+        caller: String,
+    },
+    /// A token is to be signed.
+    Token {
+        /// Its claims.
+        claims: serde_json::Value,
+        /// By which algorithm.
+        algorithm: Algorithm,
+        /// When it ends.
+        expires: Timestamp,
         /// ARN of the caller.
         caller: String,
     },
 }
 
-/// Answers a request.
+/// How an answer tells of credentials. The number is the percentage of the limit that policy and tags take, where there are any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// AssumeRole.
+    AssumeRole(Option<i64>),
+    /// AssumeRoleWithWebIdentity.
+    WebIdentity(Identified, Option<i64>),
+    /// GetSessionToken.
+    SessionToken,
+    /// GetFederationToken.
+    FederationToken(i64),
+    /// AssumeRoot.
+    AssumeRoot,
+}
+
+/// Answers a request to STS.
 #[must_use]
 pub fn answer(state: &State, now: Timestamp, request: &Request, received: &Received) -> Outcome {
     let action = match &received.front {
         Front::Plain(plain) => return Outcome::Plain(plain.clone()),
-        Front::Refused(refusal) => {
-            return Outcome::Refused {
-                refusal: refusal.clone(),
-                caller: None,
-            };
-        }
+        Front::Refused(refusal) => return refused(refusal.clone(), None),
+        // IAM changes what is known, and is answered elsewhere.
+        Front::Iam(action) => return refused(Refusal::not_implemented(action), None),
         Front::Action(action) => *action,
     };
-    let caller = match signature::authenticate(request, now, state) {
+    let origin = origin_of(request);
+    if action == Action::AssumeRoleWithWebIdentity {
+        return match with_web_identity(state, &origin, now, &received.parameters) {
+            Ok(outcome) => outcome,
+            Err(refusal) => refused(refusal, None),
+        };
+    }
+    let caller = match signature::authenticate(request, Service::Sts, now, state) {
         Ok(caller) => caller,
-        Err(error) => {
-            return Outcome::Refused {
-                refusal: error.into(),
-                caller: None,
-            };
-        }
+        Err(error) => return refused(error.into(), None),
     };
-    let arn = caller.attributes().arn.to_owned();
-    match action {
-        // Allowed to everybody who can sign, an explicit Deny notwithstanding.
-        Action::GetCallerIdentity => Outcome::Result {
-            action: "GetCallerIdentity",
-            elements: identity(&caller),
-            caller: arn,
-        },
-        Action::AssumeRole => match assume(state, &caller, now, request, received) {
-            Ok((asked, grant)) => Outcome::Granted {
-                grant: Box::new(grant),
-                packed: parameters::packed_size(&asked),
-                caller: arn,
-            },
-            Err(refusal) => Outcome::Refused {
-                refusal,
-                caller: Some(arn),
-            },
-        },
+    let asked = Asked {
+        state,
+        caller: &caller,
+        origin: &origin,
+        now,
+        parameters: &received.parameters,
+    };
+    match asked.carry_out(action) {
+        Ok(outcome) => outcome,
+        Err(refusal) => refused(refusal, Some(caller.attributes().arn.to_owned())),
     }
 }
 
-fn assume(
+fn refused(refusal: Refusal, caller: Option<String>) -> Outcome {
+    Outcome::Refused { refusal, caller }
+}
+
+/// Nobody signs this one: the token vouches.
+fn with_web_identity(
     state: &State,
-    caller: &Caller,
+    origin: &Origin,
     now: Timestamp,
-    request: &Request,
-    received: &Received,
-) -> Result<(AssumeRole, Grant), Refusal> {
-    let asked = parameters::read_assume_role(&received.parameters)?;
-    let origin = Origin {
+    parameters: &Parameters,
+) -> Result<Outcome, Refusal> {
+    let asked = parameters::read_web_identity(parameters)?;
+    let (grant, identified) = web_identity::decide(state, &asked, origin, now)?;
+    let packed = parameters::packed_size(asked.policy.as_ref(), &asked.policy_arns, &grant.tags);
+    Ok(Outcome::Granted {
+        caller: grant.requester.clone(),
+        grant: Box::new(grant),
+        form: Form::WebIdentity(identified, packed),
+    })
+}
+
+/// A request of somebody known.
+struct Asked<'a> {
+    state: &'a State,
+    caller: &'a Caller,
+    origin: &'a Origin,
+    now: Timestamp,
+    parameters: &'a Parameters,
+}
+
+impl Asked<'_> {
+    fn carry_out(&self, action: Action) -> Result<Outcome, Refusal> {
+        match action {
+            // Allowed to everybody who can sign, an explicit Deny notwithstanding.
+            Action::GetCallerIdentity => Ok(self.result(action, elements::identity(self.caller))),
+            Action::AssumeRole => {
+                let asked = parameters::read_assume_role(self.parameters)?;
+                let grant = assume_role::decide(self.state, self.caller, &asked, self.origin, self.now)?;
+                let packed = parameters::packed_size(asked.policy.as_ref(), &asked.policy_arns, &asked.tags);
+                Ok(self.granted(grant, Form::AssumeRole(packed)))
+            }
+            Action::GetSessionToken => {
+                let asked = parameters::read_session_token(self.parameters)?;
+                let grant = session_token::decide_session(self.caller, &asked)?;
+                Ok(self.granted(grant, Form::SessionToken))
+            }
+            Action::GetFederationToken => {
+                let asked = parameters::read_federation_token(self.parameters)?;
+                let grant = session_token::decide_federation(self.state, self.caller, &asked, self.origin, self.now)?;
+                let packed = parameters::packed_size(asked.policy.as_ref(), &asked.policy_arns, &asked.tags);
+                // This one tells of it even where there is nothing.
+                Ok(self.granted(grant, Form::FederationToken(packed.unwrap_or_default())))
+            }
+            Action::GetAccessKeyInfo => self.access_key_info(action),
+            Action::DecodeAuthorizationMessage => {
+                let asked = parameters::read_decode_message(self.parameters)?;
+                self.permit("sts:DecodeAuthorizationMessage")?;
+                let account = self.caller.attributes().account;
+                let text = message::decode(&self.state.seed, account, &asked.encoded)
+                    .ok_or(Decline::InvalidAuthorizationMessage)?;
+                Ok(self.result(action, vec![Element::Text("DecodedMessage", text)]))
+            }
+            Action::AssumeRoot => {
+                let asked = parameters::read_root_session(self.parameters)?;
+                let grant = permission::decide_root(self.state, self.caller, &asked, self.origin, self.now)?;
+                Ok(self.granted(grant, Form::AssumeRoot))
+            }
+            Action::GetWebIdentityToken => {
+                let asked = parameters::read_web_token(self.parameters)?;
+                let (claims, expires) =
+                    permission::decide_web_token(self.state, self.caller, &asked, self.origin, self.now)?;
+                Ok(Outcome::Token {
+                    claims,
+                    algorithm: asked.algorithm,
+                    expires,
+                    caller: self.caller.attributes().arn.to_owned(),
+                })
+            }
+            // Answered before anybody was known.
+            Action::AssumeRoleWithWebIdentity => Err(Refusal::not_implemented(action.name())),
+        }
+    }
+
+    fn access_key_info(&self, action: Action) -> Result<Outcome, Refusal> {
+        let asked = parameters::read_access_key_info(self.parameters)?;
+        self.permit("sts:GetAccessKeyInfo")?;
+        // Keys of before 2019 carry no account: those of the world are looked up.
+        let held = self.state.world.access_key(&asked.access_key_id);
+        let account = account_of_key(&asked.access_key_id).or_else(|| held.map(|key| key.owner.0.clone()));
+        match account {
+            Some(account) => Ok(self.result(action, vec![Element::Text("Account", account)])),
+            None => Err(Refusal::invalid_key_id(&asked.access_key_id)),
+        }
+    }
+
+    fn permit(&self, action: &'static str) -> Result<(), Decline> {
+        let keys = caller_keys(self.caller, &self.state.world, self.origin, self.now);
+        permission::permit(self.state, self.caller, action, "*", &keys)
+    }
+
+    fn result(&self, action: Action, elements: Vec<Element>) -> Outcome {
+        Outcome::Result {
+            action: action.name(),
+            elements: Some(elements),
+            caller: self.caller.attributes().arn.to_owned(),
+        }
+    }
+
+    fn granted(&self, grant: Grant, form: Form) -> Outcome {
+        Outcome::Granted {
+            grant: Box::new(grant),
+            form,
+            caller: self.caller.attributes().arn.to_owned(),
+        }
+    }
+}
+
+/// What the connection says of a request.
+#[must_use]
+pub fn origin_of(request: &Request) -> Origin {
+    let claim = signature::claim_of(request);
+    let region = claim.and_then(|claim| claim.credential.split('/').nth(2).map(str::to_owned));
+    Origin {
         source_ip: request.source,
         user_agent: request.header("user-agent").map(str::to_owned),
-        region: region(request),
-    };
-    let grant = assume_role::decide(state, caller, &asked, &origin, now)?;
-    Ok((asked, grant))
-}
-
-fn region(request: &Request) -> String {
-    let claim = signature::claim_of(request);
-    claim
-        .and_then(|claim| claim.credential.split('/').nth(2).map(str::to_owned))
-        .unwrap_or_default()
-}
-
-fn identity(caller: &Caller) -> Vec<Element> {
-    let attributes = caller.attributes();
-    vec![
-        Element::Text("Arn", attributes.arn.to_owned()),
-        Element::Text("UserId", caller.user_id()),
-        Element::Text("Account", attributes.account.to_owned()),
-    ]
-}
-
-/// The result of AssumeRole, once the credentials exist.
-#[must_use]
-pub fn assumed(session: &Session, packed: Option<i64>) -> Vec<Element> {
-    let mut elements = vec![
-        Element::Group(
-            "AssumedRoleUser",
-            vec![
-                Element::Text("AssumedRoleId", format!("{}:{}", session.role_id, session.session_name)),
-                Element::Text("Arn", session.arn.clone()),
-            ],
-        ),
-        Element::Group(
-            "Credentials",
-            vec![
-                Element::Text("AccessKeyId", session.access_key_id.clone()),
-                Element::Secret("SecretAccessKey", session.secret.clone()),
-                Element::Secret("SessionToken", session.token.clone()),
-                Element::Time("Expiration", session.expiration),
-            ],
-        ),
-    ];
-    elements.extend(
-        session
-            .source_identity
-            .clone()
-            .map(|text| Element::Text("SourceIdentity", text)),
-    );
-    elements.extend(packed.map(|percent| Element::Number("PackedPolicySize", percent)));
-    elements
+        region: region.unwrap_or_default(),
+    }
 }
 
 /// Names of the facts that a fault may match on.

@@ -3,7 +3,9 @@
 
 mod assume;
 mod envelopes;
+mod others;
 mod parameters;
+mod web_identity;
 
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use bytes::Bytes;
 use fake_kit::seed::{Canary, Seed};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Outcome, answer, assumed};
+use super::{Outcome, answer, granted};
 use crate::envelope;
 use crate::front;
 use crate::mint::mint;
@@ -76,10 +78,10 @@ secret_access_key = "bob-secret"
 
 /// A key pair, with a token when it is temporary.
 #[derive(Clone)]
-pub(super) struct Keys {
-    pub(super) id: String,
-    pub(super) secret: Secret,
-    pub(super) token: Option<Secret>,
+pub(crate) struct Keys {
+    pub(crate) id: String,
+    pub(crate) secret: Secret,
+    pub(crate) token: Option<Secret>,
 }
 
 impl From<&Session> for Keys {
@@ -92,7 +94,7 @@ impl From<&Session> for Keys {
     }
 }
 
-pub(super) fn alice() -> Keys {
+pub(crate) fn alice() -> Keys {
     Keys {
         id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
         secret: Secret::new("alice-secret".to_owned()),
@@ -100,7 +102,7 @@ pub(super) fn alice() -> Keys {
     }
 }
 
-pub(super) fn bob() -> Keys {
+pub(crate) fn bob() -> Keys {
     Keys {
         id: "AKIAIOSFODNN7BOBBOBB".to_owned(),
         secret: Secret::new("bob-secret".to_owned()),
@@ -109,27 +111,35 @@ pub(super) fn bob() -> Keys {
 }
 
 /// A fake without a shell: a state, a time, and the last serial number.
-pub(super) struct Bench {
-    pub(super) state: State,
-    pub(super) now: Timestamp,
+pub(crate) struct Bench {
+    pub(crate) state: State,
+    pub(crate) now: Timestamp,
     serial: u64,
 }
 
 impl Bench {
     pub(super) fn new() -> Self {
-        let world = world::read(WORLD, "world.toml", &Seed::default()).unwrap();
+        Self::of(WORLD)
+    }
+
+    pub(crate) fn of(world: &str) -> Self {
+        let world = world::read(world, "world.toml", &Seed::default()).unwrap_or_else(|faults| panic!("{faults}"));
         Self {
-            state: State::new(world, false),
+            state: State::new(world, false, Seed::default()),
             now: "2026-03-04T05:06:07Z".parse().unwrap(),
             serial: 0,
         }
     }
 
-    pub(super) fn pass(&mut self, seconds: i64) {
+    pub(crate) fn pass(&mut self, seconds: i64) {
         self.now += SignedDuration::from_secs(seconds);
     }
 
     pub(super) fn signed(&self, keys: &Keys, form: &str) -> Request {
+        self.signed_for(keys, &format!("{form}&Version=2011-06-15"), "eu-central-1", "sts")
+    }
+
+    pub(crate) fn signed_for(&self, keys: &Keys, form: &str, region: &str, service: &str) -> Request {
         let date = format_basic(self.now);
         let mut request = Request {
             method: "POST".to_owned(),
@@ -142,17 +152,17 @@ impl Bench {
                 ),
                 ("x-amz-date".to_owned(), date.clone()),
             ],
-            body: Bytes::from(format!("{form}&Version=2011-06-15")),
+            body: Bytes::from(form.to_owned()),
             ..Request::default()
         };
         let scope = Scope {
             access_key_id: &keys.id,
             day: &date[..8],
-            region: "eu-central-1",
-            service: "sts",
+            region,
+            service,
             terminator: "aws4_request",
         };
-        let day_scope = format!("{}/eu-central-1/sts/aws4_request", scope.day);
+        let day_scope = format!("{}/{region}/{service}/aws4_request", scope.day);
         let claim = Claim {
             credential: String::new(),
             signed_headers: vec!["host".to_owned(), "x-amz-date".to_owned()],
@@ -177,7 +187,7 @@ impl Bench {
         request
     }
 
-    pub(super) fn outcome(&self, request: &Request) -> Outcome {
+    pub(crate) fn outcome(&self, request: &Request) -> Outcome {
         answer(&self.state, self.now, request, &front::receive(request))
     }
 
@@ -193,21 +203,28 @@ impl Bench {
                     .collect();
                 format!("{}\n{}{}", plain.status, headers.concat(), plain.body)
             }
-            Outcome::Refused { refusal, .. } => format!("{}\n{}", refusal.status, refusal.body("R", format)),
-            Outcome::Result { action, elements, .. } => {
-                format!("200\n{}", envelope::success(action, elements, "R", format))
+            Outcome::Refused { refusal, .. } => {
+                format!("{}\n{}", refusal.status, refusal.body("R", envelope::NAMESPACE, format))
             }
-            Outcome::Granted { grant, packed, .. } => {
-                let session = self.keep(*grant);
+            Outcome::Result { action, elements, .. } => {
                 format!(
                     "200\n{}",
-                    envelope::success("AssumeRole", assumed(&session, packed), "R", format)
+                    envelope::success(action, elements.as_deref(), "R", envelope::NAMESPACE, format)
                 )
             }
+            Outcome::Granted { grant, form, .. } => {
+                let session = self.keep(*grant);
+                let (action, elements) = granted(&session, &form);
+                format!(
+                    "200\n{}",
+                    envelope::success(action, Some(&elements), "R", envelope::NAMESPACE, format)
+                )
+            }
+            Outcome::Token { claims, .. } => format!("200\n{claims}"),
         }
     }
 
-    pub(super) fn keep(&mut self, grant: crate::mint::Grant) -> Arc<Session> {
+    pub(crate) fn keep(&mut self, grant: crate::mint::Grant) -> Arc<Session> {
         let canary = Canary::derive(&Seed::default(), "role:test");
         let session = Arc::new(mint(grant, &Seed::default(), self.serial, &canary, self.now));
         self.serial += 1;

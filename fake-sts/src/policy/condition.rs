@@ -14,9 +14,11 @@ use super::pattern::{Glyph, expand, fits, fits_arn, literal};
 pub struct Keys(BTreeMap<String, Vec<String>>);
 
 /// Keys that this fake knows the meaning of; one that is known and not in the request is truly absent.
-const KNOWN: [&str; 33] = [
+const KNOWN: [&str; 57] = [
+    "aws:assumedroot",
     "aws:currenttime",
     "aws:epochtime",
+    "aws:federatedprovider",
     "aws:multifactorauthage",
     "aws:multifactorauthpresent",
     "aws:principalaccount",
@@ -25,6 +27,7 @@ const KNOWN: [&str; 33] = [
     "aws:principalorgid",
     "aws:principalorgpaths",
     "aws:principalservicename",
+    "aws:principalservicenameslist",
     "aws:principaltype",
     "aws:referer",
     "aws:requestedregion",
@@ -34,7 +37,9 @@ const KNOWN: [&str; 33] = [
     "aws:sourceidentity",
     "aws:sourceip",
     "aws:sourceorgid",
+    "aws:sourceorgpaths",
     "aws:sourcevpc",
+    "aws:sourcevpcarn",
     "aws:sourcevpce",
     "aws:tagkeys",
     "aws:tokenissuetime",
@@ -43,12 +48,37 @@ const KNOWN: [&str; 33] = [
     "aws:username",
     "aws:viaawsservice",
     "aws:vpcsourceip",
+    "ec2:rolesourceinstancearn",
+    "ec2:sourceinstancearn",
+    "iam:awsservicename",
+    "iam:passedtoservice",
+    "iam:permissionsboundary",
+    "iam:policyarn",
+    "lambda:sourcefunctionarn",
+    "saml:aud",
+    "saml:doc",
+    "saml:iss",
+    "saml:namequalifier",
+    "saml:sub",
+    "saml:sub_type",
     "sts:awsservicename",
+    "sts:durationseconds",
     "sts:externalid",
+    "sts:identitytokenaudience",
     "sts:rolesessionname",
+    "sts:samlhttppost",
+    "sts:signingalgorithm",
     "sts:sourceidentity",
+    "sts:taskpolicyarn",
     "sts:transitivetagkeys",
+    "sts:webidentitytoken",
 ];
+
+/// What AWS takes out of a web identity token, whoever issued it: `PROVIDER:aud` and so on.
+const TOKEN_KEYS: [&str; 4] = ["aud", "sub", "amr", "oaud"];
+
+/// How much of a value an explanation repeats: a client chooses its length.
+const TOLD_CHARACTERS: usize = 120;
 
 impl Keys {
     /// Sets a key to its values.
@@ -71,9 +101,26 @@ impl Keys {
         self.0.remove(&name.to_ascii_lowercase());
     }
 
-    fn known(name: &str) -> bool {
-        KNOWN.contains(&name) || name.starts_with("aws:principaltag/") || name.starts_with("aws:requesttag/")
+    /// Whether the meaning of a key is known: by itself, as a tag, as a claim that AWS takes from tokens, or because this request has it.
+    fn knows(&self, name: &str) -> bool {
+        KNOWN.contains(&name)
+            || [
+                "aws:principaltag/",
+                "aws:requesttag/",
+                "aws:resourcetag/",
+                "iam:resourcetag/",
+            ]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+            || is_token_key(name)
+            || self.0.contains_key(name)
     }
+}
+
+/// `gitlab.example.com:sub`, `oidc.eks.eu-central-1.amazonaws.com/id/ABC:aud`…
+fn is_token_key(name: &str) -> bool {
+    name.rsplit_once(':')
+        .is_some_and(|(provider, claim)| provider.contains('.') && TOKEN_KEYS.contains(&claim))
 }
 
 /// Whether a condition holds.
@@ -200,16 +247,29 @@ impl Condition {
         }
     }
 
-    /// `StringEquals sts:externalid`, for explanations.
-    pub(super) fn label(&self) -> String {
-        format!("{} {}", self.operator, self.key)
+    /// The operator as written.
+    #[must_use]
+    pub fn operator(&self) -> &str {
+        &self.operator
+    }
+
+    /// The key, in lower case.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The values as written.
+    #[must_use]
+    pub fn values(&self) -> &[String] {
+        &self.values
     }
 
     pub(super) fn holds(&self, keys: &Keys, variables: bool) -> Truth {
         let Some(operator) = self.meaning else {
             return Truth::Unknown(format!("operator {} is not known", self.operator));
         };
-        if !Keys::known(&self.key) {
+        if !keys.knows(&self.key) {
             return Truth::Unknown(format!("condition key {} is not known", self.key));
         }
         let present = keys.values(&self.key);
@@ -249,6 +309,20 @@ impl Condition {
         })
     }
 
+    /// Why this condition does not hold: both sides, shortened.
+    pub(super) fn failure(&self, keys: &Keys) -> String {
+        let has = match keys.values(&self.key) {
+            [] => "no such key".to_owned(),
+            values => tell(values),
+        };
+        format!(
+            "{} {} does not hold: the request has {has}, the policy wants {}",
+            self.operator,
+            self.key,
+            tell(&self.values)
+        )
+    }
+
     fn null(&self, absent: bool) -> Truth {
         let mut any = false;
         for value in &self.values {
@@ -260,6 +334,14 @@ impl Condition {
         }
         truth(any)
     }
+}
+
+fn tell(values: &[String]) -> String {
+    let text = values.join(" or ");
+    if text.chars().count() <= TOLD_CHARACTERS {
+        return text;
+    }
+    text.chars().take(TOLD_CHARACTERS).chain(['…']).collect()
 }
 
 fn truth(yes: bool) -> Truth {

@@ -23,6 +23,26 @@ pub struct Policy {
     pub statements: Vec<Statement>,
 }
 
+/// A policy as it was written, and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// JSON, as written.
+    pub text: String,
+    /// Its meaning.
+    pub policy: Policy,
+}
+
+/// Reads a document and keeps its text.
+///
+/// # Errors
+/// Every fault at once.
+pub fn read_document(text: &str, kind: Kind) -> Result<Document, Vec<PolicyFault>> {
+    parse_text(text, kind).map(|policy| Document {
+        text: text.to_owned(),
+        policy,
+    })
+}
+
 /// `Allow` or `Deny`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {

@@ -24,16 +24,37 @@ pub struct Ask<'a> {
 pub enum Finding {
     /// An explicit Deny, and by which statement.
     Denied(String),
-    /// Allowed; `Match::Direct` when a trust statement names the caller itself. Identity policies always say `Direct`.
-    Allowed(Match),
+    /// Allowed: how closely a trust statement names the caller (identity policies always say `Direct`), and by which statement.
+    Allowed(Match, String),
     /// Nothing grants; why each Allow of this action did not.
     Silent(Vec<String>),
+}
+
+impl Finding {
+    /// Why the policy does not grant, in one line; `None` when it does.
+    #[must_use]
+    pub fn objection(&self, which: &str) -> Option<String> {
+        match self {
+            Self::Allowed(..) => None,
+            Self::Denied(by) => Some(format!("{which}: explicit deny in {by}")),
+            Self::Silent(reasons) => Some(silent(which, reasons)),
+        }
+    }
+}
+
+/// What is told of policies that neither allow nor deny.
+pub(super) fn silent(which: &str, reasons: &[String]) -> String {
+    if reasons.is_empty() {
+        format!("{which}: no statement allows the action")
+    } else {
+        format!("{which}: no statement allows; {}", reasons.join("; "))
+    }
 }
 
 /// Evaluates one policy.
 #[must_use]
 pub fn evaluate(policy: &Policy, ask: &Ask<'_>) -> Finding {
-    let mut best = Match::Not;
+    let mut best = (Match::Not, String::new());
     let mut reasons = Vec::new();
     for (index, statement) in policy.statements.iter().enumerate() {
         let name = statement.sid.clone().unwrap_or_else(|| format!("Statement[{index}]"));
@@ -41,14 +62,15 @@ pub fn evaluate(policy: &Policy, ask: &Ask<'_>) -> Finding {
         match (statement.effect, outcome) {
             (Effect::Deny, Outcome::Holds(_)) => return Finding::Denied(name),
             (Effect::Deny, Outcome::Unclear(why)) => return Finding::Denied(format!("{name} (fails closed: {why})")),
-            (Effect::Allow, Outcome::Holds(found)) => best = best.max(found),
+            (Effect::Allow, Outcome::Holds(found)) if found > best.0 => best = (found, name),
+            (Effect::Allow, Outcome::Holds(_)) => {}
             (Effect::Allow, Outcome::Fails(why)) => reasons.extend(why.map(|why| format!("{name}: {why}"))),
             (Effect::Allow, Outcome::Unclear(why)) => reasons.push(format!("{name}: {why}")),
             (Effect::Deny, Outcome::Fails(_)) => {}
         }
     }
-    if best > Match::Not {
-        Finding::Allowed(best)
+    if best.0 > Match::Not {
+        Finding::Allowed(best.0, best.1)
     } else {
         Finding::Silent(reasons)
     }
@@ -85,7 +107,7 @@ fn weigh(statement: &Statement, variables: bool, ask: &Ask<'_>) -> Outcome {
             match (principals.except, best) {
                 (false, found) => found,
                 (true, Match::Not) => Match::Account,
-                (true, Match::Account | Match::Direct) => Match::Not,
+                (true, Match::Account | Match::Direct | Match::Session) => Match::Not,
             }
         }
     };
@@ -95,7 +117,7 @@ fn weigh(statement: &Statement, variables: bool, ask: &Ask<'_>) -> Outcome {
     for condition in &statement.conditions {
         match condition.holds(ask.keys, variables) {
             Truth::True => {}
-            Truth::False => return Outcome::Fails(Some(format!("{} does not hold", condition.label()))),
+            Truth::False => return Outcome::Fails(Some(condition.failure(ask.keys))),
             Truth::Unknown(why) => unclear = Some(why),
         }
     }

@@ -39,6 +39,8 @@ pub struct Attributes<'a> {
     pub partition: &'a str,
     /// The service, if a service asks.
     pub service: Option<&'a str>,
+    /// The ARN of the identity provider whose token or assertion is presented, if one is.
+    pub federated: Option<&'a str>,
 }
 
 /// How a principal was meant.
@@ -48,8 +50,10 @@ pub enum Match {
     Not,
     /// Through its account or `*`: within the account the caller's own policy must still allow.
     Account,
-    /// By its own ARN or id.
+    /// By its own ARN or id, or by its role's.
     Direct,
+    /// By the ARN of this one session.
+    Session,
 }
 
 impl Principal {
@@ -97,13 +101,15 @@ impl Principal {
         match self {
             Self::Anyone => Match::Account,
             Self::Service(name) => direct(caller.service == Some(name.as_str())),
-            Self::Federated(_) => Match::Not,
-            _ if caller.service.is_some() => Match::Not,
+            Self::Federated(provider) => direct(caller.federated == Some(provider.as_str())),
+            _ if caller.service.is_some() || caller.federated.is_some() => Match::Not,
             Self::Account { partition, id } => {
                 let same = id == caller.account && partition.as_ref().is_none_or(|own| own == caller.partition);
                 if same { Match::Account } else { Match::Not }
             }
-            Self::Arn(arn) => direct(arn == caller.arn || arn == caller.principal_arn),
+            Self::Arn(arn) if arn == caller.principal_arn => Match::Direct,
+            Self::Arn(arn) if arn == caller.arn => Match::Session,
+            Self::Arn(_) => Match::Not,
             Self::UniqueId(id) => direct(id == caller.unique_id),
         }
     }

@@ -1,3 +1,6 @@
+mod laws;
+mod reference;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -13,6 +16,7 @@ fn session() -> Attributes<'static> {
         account: "123456789012",
         partition: "aws",
         service: None,
+        federated: None,
     }
 }
 
@@ -56,7 +60,7 @@ fn under(condition: Value) -> Finding {
 }
 
 fn granted(condition: Value) -> bool {
-    matches!(under(condition), Finding::Allowed(_))
+    matches!(under(condition), Finding::Allowed(..))
 }
 
 #[test]
@@ -75,7 +79,7 @@ fn principals_mean_whom_they_name_and_nobody_else() {
         (json!({ "AWS": "arn:aws:iam::123456789012:role/lab-host" }), None),
         (
             json!({ "AWS": "arn:aws:sts::123456789012:assumed-role/lab-host/i-1" }),
-            Some(Match::Direct),
+            Some(Match::Session),
         ),
         (
             json!({ "AWS": "arn:aws:sts::123456789012:assumed-role/lab-host/i-2" }),
@@ -97,7 +101,7 @@ fn principals_mean_whom_they_name_and_nobody_else() {
     for (principal, expected) in cases {
         let policy = trust(json!([{ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" }]));
         let found = match evaluate(&policy, &session(), &Keys::default()) {
-            Finding::Allowed(found) => Some(found),
+            Finding::Allowed(found, _) => Some(found),
             Finding::Silent(_) => None,
             Finding::Denied(by) => panic!("{by}"),
         };
@@ -116,7 +120,7 @@ fn not_principal_denies_everybody_else() {
     };
     assert_eq!(
         others("arn:aws:iam::123456789012:role/team/lab-host"),
-        Finding::Allowed(Match::Account)
+        Finding::Allowed(Match::Account, "Statement[0]".to_owned())
     );
     assert_eq!(
         others("arn:aws:iam::123456789012:role/other"),
@@ -240,7 +244,7 @@ fn a_missing_key_holds_only_where_iam_says_so() {
 fn what_is_not_understood_refuses_and_says_so() {
     let cases = [
         json!({ "StringResembles": { "sts:ExternalId": "secret-7" } }),
-        json!({ "StringNotEquals": { "gitlab.example.com:sub": "x" } }),
+        json!({ "StringNotEquals": { "gitlab.example.com:namespace_path": "x" } }),
         json!({ "StringNotEquals": { "sts:ExternalId": "${aws:PrincipalTag/none}" } }),
         json!({ "NumericNotEquals": { "sts:ExternalId": "7" } }),
         json!({ "Null": { "sts:ExternalId": "maybe" } }),
@@ -261,7 +265,7 @@ fn what_is_not_understood_refuses_and_says_so() {
     }
     insta::assert_snapshot!(said.join("\n"), @"
     Statement[0]: operator StringResembles is not known
-    Statement[0]: condition key gitlab.example.com:sub is not known
+    Statement[0]: condition key gitlab.example.com:namespace_path is not known
     Statement[0]: a policy variable in ${aws:PrincipalTag/none} has no value
     Statement[0]: NumericNotEquals cannot compare 7
     Statement[0]: Null cannot compare maybe
@@ -275,7 +279,7 @@ fn identity_policies_limit_by_action_and_resource() {
     let allows = |action: Value, resource: Value| {
         let document = json!({ "Version": "2012-10-17", "Statement": { "Effect": "Allow", "Action": action, "Resource": resource } });
         let policy = parse(&document, Kind::Identity).unwrap();
-        matches!(evaluate(&policy, &session(), &keys()), Finding::Allowed(_))
+        matches!(evaluate(&policy, &session(), &keys()), Finding::Allowed(..))
     };
     assert!(allows(json!("STS:assumerole"), json!("*")));
     assert!(allows(
@@ -360,7 +364,7 @@ proptest! {
         let mut more = statements;
         more.insert(at.min(more.len()), added);
         let after = evaluate(&trust(json!(more)), &session(), &keys());
-        prop_assert!(!matches!(after, Finding::Allowed(_)) || matches!(before, Finding::Allowed(_)));
+        prop_assert!(!matches!(after, Finding::Allowed(..)) || matches!(before, Finding::Allowed(..)));
     }
 
     #[test]
@@ -404,7 +408,7 @@ proptest! {
         let policy = trust(json!([
             { "Effect": "Allow", "Principal": "*", "Action": "*", "Condition": { "StringLike": { "sts:ExternalId": text } } }
         ]));
-        let found = matches!(evaluate(&policy, &session(), &keys), Finding::Allowed(_));
+        let found = matches!(evaluate(&policy, &session(), &keys), Finding::Allowed(..));
         prop_assert_eq!(found, text == other);
     }
 

@@ -121,7 +121,7 @@ fn payload_hash(request: &Request) -> String {
 }
 
 /// RFC 3986: everything but unreserved characters.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

@@ -15,6 +15,7 @@ use crate::query::Parameters;
 use crate::request::Request;
 use crate::secret::Secret;
 
+pub(crate) use canonical::escape;
 pub use canonical::{canonical_path, canonical_request, sign};
 pub use date::{format_basic, parse_basic};
 
@@ -23,6 +24,9 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// STS allows 15 minutes either way; other services allow 5 (reference: captured error texts).
 const SKEW: SignedDuration = SignedDuration::from_mins(15);
+
+/// Where a query string carries the session token.
+const TOKEN_PARAMETER: &str = "X-Amz-Security-Token";
 
 /// What a request says of its own signature, from the `Authorization` header or from the query string.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +52,31 @@ impl Claim {
     #[must_use]
     pub fn access_key_id(&self) -> &str {
         self.credential.split('/').next().unwrap_or_default()
+    }
+}
+
+/// For whom a request must be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// STS, at its regional endpoints and its global one.
+    Sts,
+    /// IAM, whose one endpoint is in us-east-1.
+    Iam,
+    /// The service of AWS's test suite.
+    #[cfg(test)]
+    Sample,
+}
+
+impl Service {
+    /// The name in a credential's scope.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sts => "sts",
+            Self::Iam => "iam",
+            #[cfg(test)]
+            Self::Sample => "service",
+        }
     }
 }
 
@@ -187,7 +216,12 @@ fn read_claim(request: &Request, query: &Parameters) -> Result<Claim, SignatureE
 ///
 /// # Errors
 /// The first check that fails.
-pub fn authenticate<R: KeyRing>(request: &Request, now: Timestamp, keys: &R) -> Result<R::Caller, SignatureError> {
+pub fn authenticate<R: KeyRing>(
+    request: &Request,
+    service: Service,
+    now: Timestamp,
+    keys: &R,
+) -> Result<R::Caller, SignatureError> {
     // Bad escapes were refused before this; a query that cannot be read makes no claim.
     let query = Parameters::parse(request.query().as_bytes()).unwrap_or_default();
     let claim = read_claim(request, &query)?;
@@ -200,16 +234,19 @@ pub fn authenticate<R: KeyRing>(request: &Request, now: Timestamp, keys: &R) -> 
     }
     check_date(&claim.date, now)?;
     let scope = read_scope(&claim.credential)?;
-    check_scope(&scope, &claim.date, request.header("host").unwrap_or_default())?;
+    check_scope(&scope, service, &claim.date, request.header("host").unwrap_or_default())?;
     match keys.find(scope.access_key_id, claim.token.as_ref().map(Secret::expose), now) {
         Key::Unknown => Err(SignatureError::InvalidClientTokenId),
         Key::Expired => Err(SignatureError::ExpiredToken),
         Key::Valid { secret, caller } => {
-            let canonical = canonical_request(request, &query, &claim);
             let day_scope = format!("{}/{}/{}/{}", scope.day, scope.region, scope.service, scope.terminator);
-            let expected = sign(secret, &scope, &claim.date, &day_scope, &canonical);
-            expected
-                .verify(&claim.signature)
+            let fits = |query: &Parameters| {
+                let canonical = canonical_request(request, query, &claim);
+                sign(secret, &scope, &claim.date, &day_scope, &canonical).verify(&claim.signature)
+            };
+            // Clients may add the token to a query string after they have signed it.
+            let later = || claim.presigned && claim.token.is_some() && fits(&query.without(TOKEN_PARAMETER));
+            (fits(&query) || later())
                 .then_some(caller)
                 .ok_or(SignatureError::Mismatch)
         }
@@ -268,13 +305,22 @@ fn check_date(date: &str, now: Timestamp) -> Result<(), SignatureError> {
     Ok(())
 }
 
-fn check_scope(scope: &Scope<'_>, date: &str, host: &str) -> Result<(), SignatureError> {
+fn check_scope(scope: &Scope<'_>, service: Service, date: &str, host: &str) -> Result<(), SignatureError> {
     let mut faults: Vec<String> = Vec::new();
-    if !is_region_of(scope.region, host) {
+    let right = match service {
+        Service::Sts => is_region_of(scope.region, host),
+        Service::Iam => scope.region == "us-east-1",
+        #[cfg(test)]
+        Service::Sample => scope.region == "us-east-1",
+    };
+    if !right {
         faults.push("Credential should be scoped to a valid region. ".to_owned());
     }
-    if scope.service != "sts" {
-        faults.push("Credential should be scoped to correct service: 'sts'. ".to_owned());
+    if scope.service != service.name() {
+        faults.push(format!(
+            "Credential should be scoped to correct service: '{}'. ",
+            service.name()
+        ));
     }
     if scope.terminator != "aws4_request" {
         faults.push(format!(

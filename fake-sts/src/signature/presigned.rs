@@ -44,7 +44,7 @@ pub(super) fn read(query: &Parameters, request: &Request) -> Result<Claim, Signa
         });
     }
     let token = query
-        .get("X-Amz-Security-Token")
+        .get(super::TOKEN_PARAMETER)
         .or_else(|| request.header("x-amz-security-token").map(str::trim));
     Ok(Claim {
         credential: credential.to_owned(),

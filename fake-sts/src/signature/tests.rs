@@ -1,4 +1,5 @@
 mod order;
+mod vectors;
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{Key, KeyRing, SignatureError, authenticate, canonical_path, format_basic, parse_basic};
+use super::{Key, KeyRing, Service, SignatureError, authenticate, canonical_path, format_basic, parse_basic};
 use crate::request::Request;
 use crate::secret::Secret;
 
@@ -47,7 +48,7 @@ fn now() -> Timestamp {
 }
 
 fn judge(request: &Request) -> Result<&'static str, SignatureError> {
-    authenticate(request, now(), &Ring(Secret::new(SECRET.to_owned())))
+    authenticate(request, Service::Sts, now(), &Ring(Secret::new(SECRET.to_owned())))
 }
 
 struct Sample {

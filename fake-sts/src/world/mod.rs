@@ -1,6 +1,9 @@
-//! The accounts that the fake knows: roles with their trust and identity policies, users with long-lived keys. Read from `world.toml`.
-//! It must not know sessions, requests or HTTP.
+//! The accounts that the fake knows: roles with their trust and identity policies, users with long-lived keys, managed policies, identity
+//! providers. Read from `world.toml`, changed by IAM's API and the control API. It must not know sessions, requests or HTTP.
 
+mod change;
+mod federation;
+mod holder;
 mod lines;
 mod read;
 #[cfg(test)]
@@ -10,15 +13,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fake_kit::seed::Seed;
+use jiff::Timestamp;
 
 use crate::arn::RoleArn;
-use crate::policy::{Attributes, Policy, Principal};
+use crate::policy::{Attributes, Document};
 use crate::secret::Secret;
 
+pub(crate) use federation::{bare_issuer, provider_arn};
+pub(crate) use holder::named;
+
+pub use federation::{IssuerKind, IssuerPlan, OidcProvider, Organization};
+pub use holder::{ADMINISTRATOR, Holder};
 pub use read::{Fault, Faults, read, read_role};
 
 /// What is served without `--world`.
 pub const DEFAULT_WORLD: &str = include_str!("default.toml");
+
+/// Account and name: what roles, users and instance profiles are unique by. Paths take no part.
+pub type Key = (String, String);
 
 /// The account that names without an account belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +41,8 @@ pub struct Account {
     pub region: String,
     /// `aws`…
     pub partition: String,
+    /// Whether GetWebIdentityToken is switched on (IAM: EnableOutboundWebIdentityFederation).
+    pub outbound_web_identity: bool,
 }
 
 /// An IAM role.
@@ -41,30 +55,36 @@ pub struct Role {
     /// MaxSessionDuration.
     pub max_session_seconds: u32,
     /// Who may assume it.
-    pub trust: Policy,
+    pub trust: Document,
     /// What its sessions may do.
-    pub policies: Vec<Policy>,
+    pub holder: Holder,
+    /// When it was made; `None` for those of the world file.
+    pub created_at: Option<Timestamp>,
+    /// Description.
+    pub description: Option<String>,
 }
 
-/// An IAM user with one long-lived key.
+/// An IAM user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// Its name.
     pub name: String,
+    /// Its path.
+    pub path: String,
     /// Its ARN.
     pub arn: String,
-    /// `AIDA…`.
+    /// `AIDA…`; another one after the user was deleted and made again.
     pub id: String,
     /// Twelve digits.
     pub account: String,
     /// `aws`…
     pub partition: String,
-    /// `AKIA…`.
-    pub access_key_id: String,
-    /// Its secret.
-    pub secret: Secret,
     /// What it may do.
-    pub policies: Vec<Policy>,
+    pub holder: Holder,
+    /// Serial number and the one code that its second factor shows.
+    pub mfa: Option<(String, Secret)>,
+    /// When it was made; `None` for those of the world file.
+    pub created_at: Option<Timestamp>,
 }
 
 impl User {
@@ -78,8 +98,60 @@ impl User {
             account: &self.account,
             partition: &self.partition,
             service: None,
+            federated: None,
         }
     }
+
+    /// What the world keeps it by.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        (self.account.clone(), self.name.clone())
+    }
+}
+
+/// A long-lived key pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessKey {
+    /// `AKIA…`.
+    pub id: String,
+    /// Its secret.
+    pub secret: Secret,
+    /// Whose.
+    pub owner: Key,
+    /// `Active`, not `Inactive`.
+    pub active: bool,
+    /// When it was made; `None` for those of the world file.
+    pub created_at: Option<Timestamp>,
+}
+
+/// A managed policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Managed {
+    /// Its ARN.
+    pub arn: String,
+    /// `ANPA…`.
+    pub id: String,
+    /// What it says.
+    pub document: Document,
+    /// When it was made; `None` for those of the world file.
+    pub created_at: Option<Timestamp>,
+}
+
+/// An instance profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// Its path.
+    pub path: String,
+    /// Its ARN.
+    pub arn: String,
+    /// `AIPA…`.
+    pub id: String,
+    /// The name of its role; IAM allows one.
+    pub role: Option<String>,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
 }
 
 /// Everything the fake knows of IAM.
@@ -87,19 +159,34 @@ impl User {
 pub struct World {
     /// The account of names that state none.
     pub account: Account,
-    roles: BTreeMap<(String, String), Role>,
-    users: BTreeMap<String, Arc<User>>,
-    generations: BTreeMap<(String, String), u64>,
+    /// The organization, if the accounts have one.
+    pub organization: Option<Organization>,
+    /// Issuers of tokens that the fake plays, or whose keys it knows.
+    pub issuers: Vec<IssuerPlan>,
+    pub(super) roles: BTreeMap<Key, Role>,
+    pub(super) users: BTreeMap<Key, Arc<User>>,
+    pub(super) keys: BTreeMap<String, AccessKey>,
+    pub(super) managed: BTreeMap<String, Managed>,
+    pub(super) profiles: BTreeMap<Key, Profile>,
+    pub(super) providers: BTreeMap<String, OidcProvider>,
+    pub(super) generations: BTreeMap<(&'static str, Key), u64>,
 }
 
 impl World {
     /// An account with nobody in it.
     #[must_use]
     pub fn new(account: Account) -> Self {
+        let managed = holder::built_in(&account.partition);
         Self {
             account,
+            organization: None,
+            issuers: Vec::new(),
             roles: BTreeMap::new(),
             users: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            managed: managed.into_iter().map(|one| (one.arn.clone(), one)).collect(),
+            profiles: BTreeMap::new(),
+            providers: BTreeMap::new(),
             generations: BTreeMap::new(),
         }
     }
@@ -116,10 +203,27 @@ impl World {
         self.role(&arn.account, &arn.name).filter(|role| role.arn == *arn)
     }
 
+    /// A long-lived key.
+    #[must_use]
+    pub fn access_key(&self, access_key_id: &str) -> Option<&AccessKey> {
+        self.keys.get(access_key_id)
+    }
+
     /// The owner of a long-lived key.
     #[must_use]
     pub fn user(&self, access_key_id: &str) -> Option<&Arc<User>> {
-        self.users.get(access_key_id)
+        self.users.get(&self.keys.get(access_key_id)?.owner)
+    }
+
+    /// The user of that account and name.
+    #[must_use]
+    pub fn user_by_name(&self, account: &str, name: &str) -> Option<&Arc<User>> {
+        self.users.get(&(account.to_owned(), name.to_owned()))
+    }
+
+    /// The keys of a user.
+    pub fn keys_of(&self, owner: &Key) -> impl Iterator<Item = &AccessKey> {
+        self.keys.values().filter(move |key| key.owner == *owner)
     }
 
     /// Every role.
@@ -127,42 +231,54 @@ impl World {
         self.roles.values()
     }
 
-    /// Adds a user; false when the key is taken.
-    pub fn add_user(&mut self, user: User) -> bool {
-        let free = !self.users.contains_key(&user.access_key_id);
-        if free {
-            self.users.insert(user.access_key_id.clone(), Arc::new(user));
-        }
-        free
+    /// Every user.
+    pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.users.values()
     }
 
-    /// Makes a role, or changes the one of that name, which keeps its id. The stored role's id is derived from the seed.
-    pub fn put_role(&mut self, mut role: Role, seed: &Seed) -> &Role {
-        let key = (role.arn.account.clone(), role.arn.name.clone());
-        let generation = self.generations.get(&key).copied().unwrap_or_default();
-        role.id = role_id(seed, &key.0, &key.1, generation);
-        let slot = self.roles.entry(key).or_insert_with(|| role.clone());
-        *slot = role;
-        slot
+    /// A managed policy.
+    #[must_use]
+    pub fn managed(&self, arn: &str) -> Option<&Managed> {
+        self.managed.get(arn)
     }
 
-    /// Deletes a role. As in IAM, trust policies that named it keep its unique id instead, so a role made again under that name is
-    /// another principal.
-    pub fn delete_role(&mut self, account: &str, name: &str) -> Option<Role> {
-        let key = (account.to_owned(), name.to_owned());
-        let gone = self.roles.remove(&key)?;
-        *self.generations.entry(key).or_default() += 1;
-        let arn = gone.arn.to_string();
-        let named = self.roles.values_mut().flat_map(|role| &mut role.trust.statements);
-        for principal in named
-            .filter_map(|statement| statement.principals.as_mut())
-            .flat_map(|list| &mut list.named)
-        {
-            if matches!(principal, Principal::Arn(text) if *text == arn) {
-                *principal = Principal::UniqueId(gone.id.clone());
-            }
-        }
-        Some(gone)
+    /// An identity provider.
+    #[must_use]
+    pub fn provider(&self, arn: &str) -> Option<&OidcProvider> {
+        self.providers.get(arn)
+    }
+
+    /// Every identity provider.
+    pub fn providers(&self) -> impl Iterator<Item = &OidcProvider> {
+        self.providers.values()
+    }
+
+    /// The provider that an account has registered for an issuer.
+    #[must_use]
+    pub fn provider_for(&self, account: &str, issuer: &str) -> Option<&OidcProvider> {
+        let bare = bare_issuer(issuer)?;
+        self.providers
+            .values()
+            .find(|one| one.account == account && bare_issuer(&one.url) == Some(bare))
+    }
+
+    /// An instance profile.
+    #[must_use]
+    pub fn profile(&self, account: &str, name: &str) -> Option<&Profile> {
+        self.profiles.get(&(account.to_owned(), name.to_owned()))
+    }
+
+    /// Every instance profile.
+    pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
+        self.profiles.values()
+    }
+
+    /// Whether anything in the world belongs to that account, so that its principals are known.
+    #[must_use]
+    pub fn has_account(&self, account: &str) -> bool {
+        account == self.account.id
+            || self.roles.keys().any(|(own, _)| own == account)
+            || self.users.keys().any(|(own, _)| own == account)
     }
 }
 
@@ -174,6 +290,6 @@ pub fn role_id(seed: &Seed, account: &str, name: &str, generation: u64) -> Strin
 
 /// The unique id of a user.
 #[must_use]
-pub fn user_id(seed: &Seed, account: &str, name: &str) -> String {
-    format!("AIDA{}", seed.base32(&format!("user:{account}:{name}"), 0, 17))
+pub fn user_id(seed: &Seed, account: &str, name: &str, generation: u64) -> String {
+    format!("AIDA{}", seed.base32(&format!("user:{account}:{name}"), generation, 17))
 }

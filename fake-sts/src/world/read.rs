@@ -1,5 +1,8 @@
 //! Reading a world: every fault at once, each with file, line, field and remedy. It must not open files.
 
+mod federation;
+mod principals;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -8,10 +11,9 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::lines::{self, Lines};
-use super::{Account, Role, User, World, user_id};
-use crate::arn::{RoleArn, is_account};
-use crate::policy::{self, Kind, Policy};
-use crate::secret::Secret;
+use super::{Account, Role, World};
+use crate::arn::is_account;
+use crate::policy::{Document, Kind, read_document};
 
 /// Tables that other programs read from the same file.
 const FOREIGN_TABLES: [&str; 1] = ["instance"];
@@ -144,13 +146,25 @@ impl Reader {
 
     fn world(&mut self, value: &Value, seed: &Seed) -> Option<World> {
         let table = value.as_object()?;
-        let known: Vec<&str> = ["account", "role", "user"].into_iter().chain(FOREIGN_TABLES).collect();
+        let known: Vec<&str> = [
+            "account",
+            "role",
+            "user",
+            "policy",
+            "oidc_provider",
+            "issuer",
+            "organization",
+        ]
+        .into_iter()
+        .chain(FOREIGN_TABLES)
+        .collect();
         self.unknown("", table, &known);
         // Without a usable account the rest is read all the same, so that every fault is told.
         let account = self.account(table.get("account")).unwrap_or_else(|| Account {
             id: "000000000000".to_owned(),
             region: String::new(),
             partition: "aws".to_owned(),
+            outbound_web_identity: false,
         });
         let mut world = World::new(account);
         let mut names = BTreeSet::new();
@@ -167,16 +181,18 @@ impl Reader {
             }
         }
         for (field, entry) in self.entries(table, "user") {
-            if let Some(user) = self.user(&field, &entry, &world.account.clone(), seed)
-                && !world.add_user(user)
-            {
-                self.fault(
-                    &format!("{field}.access_key_id"),
-                    "is taken",
-                    "give each user a key of its own",
-                );
+            if let Some((user, key)) = self.user(&field, &entry, &world.account.clone()) {
+                world.put_user(user, seed);
+                if !world.add_key(key) {
+                    self.fault(
+                        &format!("{field}.access_key_id"),
+                        "is taken",
+                        "give each user a key of its own",
+                    );
+                }
             }
         }
+        self.federation(table, &mut world, seed);
         Some(world)
     }
 
@@ -208,7 +224,11 @@ impl Reader {
             self.fault("account", "is missing", remedy);
             return None;
         };
-        self.unknown("account", table, &["id", "region", "partition"]);
+        self.unknown(
+            "account",
+            table,
+            &["id", "region", "partition", "outbound_web_identity"],
+        );
         let id = self.text("account", table, "id", None, remedy);
         let region = self.text("account", table, "region", None, remedy);
         let partition = self.text("account", table, "partition", Some("aws"), remedy);
@@ -221,10 +241,12 @@ impl Reader {
                 "write \"123456789012\"",
             );
         }
+        let outbound_web_identity = self.flag("account", table, "outbound_web_identity");
         Some(Account {
             id: id?,
             region: region?,
             partition: partition?,
+            outbound_web_identity,
         })
     }
 
@@ -251,183 +273,51 @@ impl Reader {
         }
     }
 
-    /// Name, path and account of a role or user.
-    fn identity(&mut self, at: &str, table: &Map<String, Value>, account: &Account) -> Option<[String; 3]> {
-        let name = self.text(at, table, "name", None, "write name = \"deploy\"");
-        let path = self.text(at, table, "path", Some("/"), "write path = \"/team/\"");
-        let own = self.text(
-            at,
-            table,
-            "account",
-            Some(&account.id),
-            "write account = \"123456789012\"",
-        );
-        if let Some(name) = &name
-            && !(name.len() <= 64
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte)))
-        {
-            self.fault(
-                &format!("{at}.name"),
-                "is no IAM name",
-                "use up to 64 letters, digits and _+=,.@-",
-            );
-        }
-        if let Some(path) = &path
-            && !(path.starts_with('/') && path.ends_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()))
-        {
-            self.fault(
-                &format!("{at}.path"),
-                "is no IAM path",
-                "begin and end it with a slash: \"/team/\"",
-            );
-        }
-        if let Some(own) = &own
-            && table.contains_key("account")
-            && !is_account(own)
-        {
-            self.fault(
-                &format!("{at}.account"),
-                format!("is {own}, not twelve digits"),
-                "write \"123456789012\"",
-            );
-        }
-        Some([name?, path?, own?])
-    }
-
-    fn role(&mut self, at: &str, table: &Map<String, Value>, account: &Account) -> Option<Role> {
-        self.unknown(
-            at,
-            table,
-            &["name", "path", "account", "max_session_seconds", "trust", "policy"],
-        );
-        let identity = self.identity(at, table, account);
-        let max_session_seconds = match table.get("max_session_seconds") {
-            None => Some(3_600),
-            Some(value) => {
-                let seconds = value.as_u64().and_then(|seconds| u32::try_from(seconds).ok());
-                let seconds = seconds.filter(|seconds| (3_600..=43_200).contains(seconds));
-                if seconds.is_none() {
-                    let field = format!("{at}.max_session_seconds");
-                    self.fault(
-                        &field,
-                        format!("is {value}"),
-                        "write a number from 3600 to 43200, as IAM allows",
-                    );
+    fn document(&mut self, field: &str, value: &Value, kind: Kind) -> Option<Document> {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        read_document(&text, kind)
+            .map_err(|faults| {
+                for fault in faults {
+                    let at = if fault.at.is_empty() {
+                        field.to_owned()
+                    } else {
+                        format!("{field}.{}", fault.at)
+                    };
+                    self.fault(&at, fault.problem, fault.remedy);
                 }
-                seconds
-            }
+            })
+            .ok()
+    }
+
+    fn texts(&mut self, at: &str, table: &Map<String, Value>, name: &str, remedy: &str) -> Vec<String> {
+        let field = format!("{at}.{name}");
+        let list = match table.get(name) {
+            None => return Vec::new(),
+            Some(Value::Array(list)) => list.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
+            Some(_) => None,
         };
-        let trust = match table.get("trust") {
-            Some(value) => self.policy(&format!("{at}.trust"), value, Kind::Trust),
-            None => {
+        let list: Option<Vec<String>> = list;
+        list.unwrap_or_else(|| {
+            self.fault(&field, "is not a list of texts", remedy);
+            Vec::new()
+        })
+    }
+
+    fn flag(&mut self, at: &str, table: &Map<String, Value>, name: &str) -> bool {
+        match table.get(name) {
+            None => false,
+            Some(Value::Bool(yes)) => *yes,
+            Some(_) => {
                 self.fault(
-                    &format!("{at}.trust"),
-                    "is missing",
-                    "say who may assume the role: trust = { Version = \"2012-10-17\", Statement = [{ Effect = \"Allow\", Principal = { AWS = \"123456789012\" }, Action = \"sts:AssumeRole\" }] }",
+                    &format!("{at}.{name}"),
+                    "is neither true nor false",
+                    "write true or false",
                 );
-                None
+                false
             }
-        };
-        let policies = self.policies(at, table);
-        let [name, path, own] = identity?;
-        let arn = RoleArn {
-            partition: account.partition.clone(),
-            account: own,
-            path,
-            name,
-        };
-        Some(Role {
-            arn,
-            id: String::new(),
-            max_session_seconds: max_session_seconds?,
-            trust: trust?,
-            policies,
-        })
-    }
-
-    fn user(&mut self, at: &str, table: &Map<String, Value>, account: &Account, seed: &Seed) -> Option<User> {
-        self.unknown(
-            at,
-            table,
-            &[
-                "name",
-                "path",
-                "account",
-                "access_key_id",
-                "secret_access_key",
-                "policy",
-            ],
-        );
-        let identity = self.identity(at, table, account);
-        let key = self.text(
-            at,
-            table,
-            "access_key_id",
-            None,
-            "write access_key_id = \"AKIAIOSFODNN7EXAMPLE\"",
-        );
-        let secret = self.text(
-            at,
-            table,
-            "secret_access_key",
-            None,
-            "write secret_access_key = \"...\", 40 characters",
-        );
-        if let Some(key) = &key
-            && !(key.starts_with("AKIA")
-                && (16..=128).contains(&key.len())
-                && key.bytes().all(|b| b.is_ascii_alphanumeric()))
-        {
-            self.fault(
-                &format!("{at}.access_key_id"),
-                "is no long-lived key id",
-                "begin it with AKIA and use 16 to 128 letters and digits",
-            );
         }
-        let policies = self.policies(at, table);
-        let [name, path, own] = identity?;
-        Some(User {
-            arn: format!("arn:{}:iam::{own}:user{path}{name}", account.partition),
-            id: user_id(seed, &own, &name),
-            partition: account.partition.clone(),
-            account: own,
-            name,
-            access_key_id: key?,
-            secret: Secret::new(secret?),
-            policies,
-        })
-    }
-
-    fn policies(&mut self, at: &str, table: &Map<String, Value>) -> Vec<Policy> {
-        let field = format!("{at}.policy");
-        match table.get("policy") {
-            None => Vec::new(),
-            Some(Value::Array(list)) => list
-                .iter()
-                .enumerate()
-                .filter_map(|(index, one)| self.policy(&format!("{field}[{index}]"), one, Kind::Identity))
-                .collect(),
-            Some(one) => self.policy(&field, one, Kind::Identity).into_iter().collect(),
-        }
-    }
-
-    fn policy(&mut self, field: &str, value: &Value, kind: Kind) -> Option<Policy> {
-        let read = match value {
-            Value::String(text) => policy::parse_text(text, kind),
-            other => policy::parse(other, kind),
-        };
-        read.map_err(|faults| {
-            for fault in faults {
-                let at = if fault.at.is_empty() {
-                    field.to_owned()
-                } else {
-                    format!("{field}.{}", fault.at)
-                };
-                self.fault(&at, fault.problem, fault.remedy);
-            }
-        })
-        .ok()
     }
 }

@@ -54,7 +54,7 @@ access_key_id = "ASIA1"
     world.toml:3: account.id is 12345, not twelve digits
       hint: write "123456789012"
     world.toml:5: account.colour is not known
-      hint: remove it, or use one of id, region, partition
+      hint: remove it, or use one of id, region, partition, outbound_web_identity
     world.toml:11: role[0].name is no IAM name
       hint: use up to 64 letters, digits and _+=,.@-
     world.toml:12: role[0].max_session_seconds is 60
@@ -70,7 +70,7 @@ access_key_id = "ASIA1"
     world.toml:25: user[0].access_key_id is no long-lived key id
       hint: begin it with AKIA and use 16 to 128 letters and digits
     world.toml:27: usr is not known
-      hint: remove it, or use one of account, role, user, instance
+      hint: remove it, or use one of account, role, user, policy, oidc_provider, issuer, organization, instance
     "#);
 }
 
@@ -127,6 +127,7 @@ fn a_role_made_again_is_another_principal() {
             account: "123456789012",
             partition: "aws",
             service: None,
+            federated: None,
         };
         let ask = Ask {
             action: "sts:AssumeRole",
@@ -134,7 +135,10 @@ fn a_role_made_again_is_another_principal() {
             caller: &attributes,
             keys: &Keys::default(),
         };
-        evaluate(&world.role("123456789012", "deploy").unwrap().trust, &ask) == Finding::Allowed(Match::Direct)
+        matches!(
+            evaluate(&world.role("123456789012", "deploy").unwrap().trust.policy, &ask),
+            Finding::Allowed(Match::Direct, _)
+        )
     };
     assert!(trusts(&world));
     assert_eq!(world.put_role(old.clone(), &seed).id, old.id);

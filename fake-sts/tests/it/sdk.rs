@@ -99,7 +99,7 @@ async fn a_wrong_external_id_is_denied_and_the_ledger_says_why() {
     assert_eq!(facts["result"], "AccessDenied");
     assert_eq!(
         facts["denied_by"],
-        "trust policy: no statement allows; Statement[0]: StringEquals sts:externalid does not hold"
+        "trust policy: no statement allows; Statement[0]: StringEquals sts:externalid does not hold: the request has guess, the policy wants secret-7"
     );
     let closed = client
         .assume_role()

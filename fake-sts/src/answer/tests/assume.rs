@@ -53,7 +53,7 @@ fn every_refusal_has_the_same_text() {
     no such role
     trust policy: explicit deny in Statement[1]
     identity policy: explicit deny in never
-    trust policy: no statement allows; Statement[0]: StringEquals sts:externalid does not hold
+    trust policy: no statement allows; Statement[0]: StringEquals sts:externalid does not hold: the request has no such key, the policy wants secret-7
     no such role
     ");
     let (code, _, reason) = why(bench.assume(&host, "123456789012:user/alice", ""));

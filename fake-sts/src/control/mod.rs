@@ -1,5 +1,7 @@
 //! The control routes that only this fake has: credentials of an instance, and roles. It must not be reachable by jobs.
 
+mod federation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,12 +15,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+pub use federation::{TokenRefused, WantedToken, issue_token};
+
 use crate::arn::RoleArn;
 use crate::mint::Grant;
-use crate::policy::{Ask, Attributes, Finding, Keys, evaluate};
+use crate::policy::{Ask, Attributes, Keys, Kind, evaluate, read_document};
 use crate::provenance::Via;
 use crate::service::Sts;
-use crate::state::{Session, State};
+use crate::state::{Owner, Session, State};
 use crate::world;
 
 /// EC2 hands out credentials of an instance under this name.
@@ -104,7 +108,9 @@ pub fn decide(state: &State, wanted: &Wanted) -> Result<Grant, WantedError> {
     })?;
     let role = state.world.role_by_arn(&arn);
     match (wanted.via, role) {
-        (Via::AssumeRole, _) => return Err(WantedError::BadVia),
+        (Via::AssumeRole | Via::WebIdentity | Via::SessionToken | Via::FederationToken | Via::AssumeRoot, _) => {
+            return Err(WantedError::BadVia);
+        }
         (Via::InstanceIdentity, _) => {}
         (Via::InstanceProfile, _) if state.permissive => {}
         (Via::InstanceProfile, None) => return Err(WantedError::NoSuchRole { role_arn }),
@@ -116,6 +122,7 @@ pub fn decide(state: &State, wanted: &Wanted) -> Result<Grant, WantedError> {
                 account: &arn.account,
                 partition: &arn.partition,
                 service: Some(EC2),
+                federated: None,
             };
             let mut keys = Keys::default();
             keys.set("aws:PrincipalServiceName", [EC2]);
@@ -128,28 +135,19 @@ pub fn decide(state: &State, wanted: &Wanted) -> Result<Grant, WantedError> {
                 caller: &caller,
                 keys: &keys,
             };
-            match evaluate(&role.trust, &ask) {
-                Finding::Allowed(_) => {}
-                Finding::Denied(by) => {
-                    return Err(WantedError::Untrusted {
-                        role_arn,
-                        why: format!("explicit deny in {by}"),
-                    });
-                }
-                Finding::Silent(why) => {
-                    return Err(WantedError::Untrusted {
-                        role_arn,
-                        why: why.join("; "),
-                    });
-                }
+            if let Some(objection) = evaluate(&role.trust.policy, &ask).objection("") {
+                let why = objection.trim_start_matches(": ").to_owned();
+                return Err(WantedError::Untrusted { role_arn, why });
             }
         }
     }
     Ok(Grant {
-        role_id: role.map_or_else(|| IDENTITY_ROLE_ID.to_owned(), |role| role.id.clone()),
-        of_world: role.is_some(),
-        role_arn: arn,
-        session_name: wanted.session_name.clone(),
+        owner: Owner::Role {
+            id: role.map_or_else(|| IDENTITY_ROLE_ID.to_owned(), |role| role.id.clone()),
+            of_world: role.is_some(),
+            arn,
+            name: wanted.session_name.clone(),
+        },
         via: wanted.via,
         requester: EC2.to_owned(),
         requester_key: String::new(),
@@ -160,6 +158,8 @@ pub fn decide(state: &State, wanted: &Wanted) -> Result<Grant, WantedError> {
         tags: BTreeMap::new(),
         transitive_tag_keys: BTreeSet::new(),
         source_identity: None,
+        mfa: false,
+        provider: None,
     })
 }
 
@@ -168,6 +168,8 @@ pub fn router(sts: Arc<Sts>) -> Router {
     let own = Router::new()
         .route("/credentials", post(issue))
         .route("/roles/{name}", put(put_role).delete(delete_role))
+        .route("/roles/{name}/revoke", post(revoke))
+        .merge(federation::routes())
         .with_state(Arc::clone(&sts));
     control::router(sts.control().clone()).merge(own)
 }
@@ -221,5 +223,38 @@ async fn delete_role(
     match state.world.delete_role(&account, &name) {
         Some(role) => Json(json!({ "deleted": role.arn.to_string() })).into_response(),
         None => refusal(StatusCode::NOT_FOUND, format!("account {account} has no role {name}")),
+    }
+}
+
+/// What the console puts into a role whose sessions are revoked.
+const REVOCATION: &str = "AWSRevokeOlderSessions";
+
+/// Ends what the sessions of a role may do, as the console does: by a policy that denies everything to older ones.
+async fn revoke(Shared(sts): Shared<Arc<Sts>>, Path(name): Path<String>, Query(place): Query<InAccount>) -> Response {
+    let now = sts.control().clock.now();
+    let mut state = sts.state_mut();
+    let account = place.account.unwrap_or_else(|| state.world.account.id.clone());
+    let text = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Deny",
+            "Action": ["*"],
+            "Resource": ["*"],
+            "Condition": { "DateLessThan": { "aws:TokenIssueTime": now.to_string() } },
+        }],
+    });
+    let key = (account, name);
+    match (
+        state.world.role_mut(&key),
+        read_document(&text.to_string(), Kind::Identity),
+    ) {
+        (Some(role), Ok(document)) => {
+            role.holder.inline.insert(REVOCATION.to_owned(), document);
+            Json(json!({ "revoked_before": now.to_string() })).into_response()
+        }
+        _ => refusal(
+            StatusCode::NOT_FOUND,
+            format!("account {} has no role {}", key.0, key.1),
+        ),
     }
 }

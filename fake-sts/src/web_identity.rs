@@ -1,0 +1,222 @@
+//! AssumeRoleWithWebIdentity: whether a token is believed, and which role its bearer gets. Pure; it must not know credentials, HTTP or XML.
+
+use jiff::Timestamp;
+
+use crate::arn::RoleArn;
+use crate::context::{Origin, connection_keys};
+use crate::decline::Decline;
+use crate::mint::Grant;
+use crate::oidc::{Token, TokenError, read_token, session_tags};
+use crate::parameters::WebIdentity;
+use crate::policy::{Ask, Attributes, Keys, evaluate};
+use crate::provenance::Via;
+use crate::state::{Owner, State};
+use crate::world::{OidcProvider, bare_issuer};
+
+/// How far in the future a token may say that it was issued: clocks differ.
+const SKEW_SECONDS: i64 = 60;
+
+const ACTION: &str = "sts:AssumeRoleWithWebIdentity";
+
+/// What the answer says of the token, beside the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identified {
+    /// `sub`.
+    pub subject: String,
+    /// The audience that counted.
+    pub audience: String,
+    /// `iss`.
+    pub issuer: String,
+}
+
+/// Decides AssumeRoleWithWebIdentity.
+///
+/// # Errors
+/// The token is not believed, or the role's trust policy does not grant.
+pub fn decide(
+    state: &State,
+    request: &WebIdentity,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(Grant, Identified), Decline> {
+    let denied = |action: &'static str, denied_by: String| Decline::WebIdentityDenied { action, denied_by };
+    let token = read_token(request.token.expose()).map_err(|error| malformed(&error))?;
+    let Some(arn) = RoleArn::parse(&request.role_arn) else {
+        return Err(denied(ACTION, "no role has this ARN".to_owned()));
+    };
+    let provider = believe(state, &arn.account, &token, now)?;
+    let Some(role) = state.world.role_by_arn(&arn) else {
+        return Err(denied(ACTION, "no such role".to_owned()));
+    };
+    let (tags, transitive_tag_keys) = session_tags(&token.claims).map_err(|error| malformed(&error))?;
+    let source_identity = token.claims.get("https://aws.amazon.com/source_identity");
+    let source_identity = source_identity.and_then(|value| value.as_str()).map(str::to_owned);
+    let mut keys = connection_keys(origin, now);
+    keys.set("sts:RoleSessionName", [request.session_name.as_str()]);
+    keys.set("aws:FederatedProvider", [provider.arn.as_str()]);
+    keys.set("aws:TagKeys", tags.keys().cloned());
+    keys.set("sts:TransitiveTagKeys", transitive_tag_keys.iter().cloned());
+    keys.set("sts:SourceIdentity", source_identity.clone());
+    for (key, value) in &tags {
+        keys.set(&format!("aws:RequestTag/{key}"), [value.as_str()]);
+    }
+    claim_keys(&mut keys, provider, &token);
+    let caller = Attributes {
+        arn: "",
+        principal_arn: "",
+        unique_id: "",
+        account: &arn.account,
+        partition: &arn.partition,
+        service: None,
+        federated: Some(&provider.arn),
+    };
+    let mut actions = vec![ACTION];
+    actions.extend((!tags.is_empty()).then_some("sts:TagSession"));
+    actions.extend(source_identity.is_some().then_some("sts:SetSourceIdentity"));
+    if !state.permissive {
+        for action in actions {
+            let ask = Ask {
+                action,
+                resource: &request.role_arn,
+                caller: &caller,
+                keys: &keys,
+            };
+            // Nobody stands behind the token but the token: the trust policy alone decides.
+            if let Some(why) = evaluate(&role.trust.policy, &ask).objection("trust policy") {
+                return Err(denied(action, why));
+            }
+        }
+    }
+    if i64::from(request.duration) > i64::from(role.max_session_seconds) {
+        return Err(Decline::ExceedsRole);
+    }
+    let identified = Identified {
+        subject: token.subject.clone().unwrap_or_default(),
+        audience: effective_audiences(&token).first().cloned().unwrap_or_default(),
+        issuer: token.issuer.clone(),
+    };
+    let grant = Grant {
+        owner: Owner::Role {
+            arn,
+            id: role.id.clone(),
+            name: request.session_name.clone(),
+            of_world: true,
+        },
+        via: Via::WebIdentity,
+        requester: format!("{} {}", provider.arn, identified.subject),
+        requester_key: String::new(),
+        external_id: None,
+        // The model's range was checked: 900 to 43200.
+        duration_seconds: u32::try_from(request.duration).unwrap_or_default(),
+        policy: request.policy.clone(),
+        policy_arns: request.policy_arns.clone(),
+        tags,
+        transitive_tag_keys,
+        source_identity,
+        mfa: false,
+        provider: Some(provider.arn.clone()),
+    };
+    Ok((grant, identified))
+}
+
+/// Whether the account believes a token: its issuer is registered, a published key signed it, it is for a registered audience and in its
+/// time.
+fn believe<'a>(state: &'a State, account: &str, token: &Token, now: Timestamp) -> Result<&'a OidcProvider, Decline> {
+    let refused = |text: &str, because: &str| Decline::InvalidIdentityToken {
+        text: text.to_owned(),
+        because: if because.is_empty() {
+            text.to_owned()
+        } else {
+            because.to_owned()
+        },
+    };
+    let Some(provider) = state.world.provider_for(account, &token.issuer) else {
+        let text = format!("No OpenIDConnect provider found in your account for {}", token.issuer);
+        return Err(refused(&text, ""));
+    };
+    let unreachable = |because: &str| {
+        refused(
+            "Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity documentation for requirements",
+            because,
+        )
+    };
+    let Some(issuer) = state.issuer(&token.issuer) else {
+        return Err(unreachable(
+            "the world has no [[issuer]] of this URL, and the fake fetches nothing",
+        ));
+    };
+    if issuer.unavailable {
+        return Err(unreachable("the issuer is unavailable"));
+    }
+    let keys = issuer.published();
+    if !token.names_one_of(&keys) {
+        return Err(unreachable("the issuer publishes no key of this kid"));
+    }
+    if !token.verifies(&keys) {
+        return Err(refused(
+            "Invalid token signature",
+            "no published key made this signature",
+        ));
+    }
+    let seconds = now.as_second();
+    let Some(expires) = token.expires_at else {
+        return Err(refused("Missing a required claim: exp", ""));
+    };
+    if expires <= seconds {
+        return Err(Decline::ExpiredIdentityToken { now: seconds, expires });
+    }
+    let Some(issued) = token.issued_at else {
+        return Err(refused("Missing a required claim: iat", ""));
+    };
+    if issued.max(token.not_before.unwrap_or(issued)) > seconds.saturating_add(SKEW_SECONDS) {
+        return Err(refused("Token is not yet valid", "iat or nbf lies ahead"));
+    }
+    if token.subject.as_deref().is_none_or(str::is_empty) {
+        return Err(refused("Missing a required claim: sub", ""));
+    }
+    let audiences = effective_audiences(token);
+    if audiences.is_empty() {
+        return Err(refused("Missing a required claim: aud", ""));
+    }
+    if !audiences.iter().any(|audience| provider.client_ids.contains(audience)) {
+        let because = format!("the provider takes {}", provider.client_ids.join(", "));
+        return Err(refused("Incorrect token audience", &because));
+    }
+    Ok(provider)
+}
+
+/// `azp` stands over `aud` where there is one.
+fn effective_audiences(token: &Token) -> Vec<String> {
+    match &token.authorized_party {
+        Some(party) => vec![party.clone()],
+        None => token.audiences.clone(),
+    }
+}
+
+/// The claims that AWS makes condition keys of. GitLab's own claims are none, unless the provider of this world says so.
+fn claim_keys(keys: &mut Keys, provider: &OidcProvider, token: &Token) {
+    let Some(bare) = bare_issuer(&provider.url) else { return };
+    if provider.custom_claims {
+        for (name, value) in &token.claims {
+            let text = match value {
+                serde_json::Value::String(text) => Some(text.clone()),
+                serde_json::Value::Bool(_) | serde_json::Value::Number(_) => Some(value.to_string()),
+                serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
+            };
+            keys.set(&format!("{bare}:{name}"), text);
+        }
+    }
+    keys.set(&format!("{bare}:sub"), token.subject.clone());
+    keys.set(&format!("{bare}:aud"), effective_audiences(token));
+    keys.set(&format!("{bare}:amr"), token.methods.clone());
+    let original = token.authorized_party.is_some().then(|| token.audiences.clone());
+    keys.set(&format!("{bare}:oaud"), original.unwrap_or_default());
+}
+
+fn malformed(error: &TokenError) -> Decline {
+    Decline::InvalidIdentityToken {
+        text: "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"
+            .to_owned(),
+        because: error.to_string(),
+    }
+}
