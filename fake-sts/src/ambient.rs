@@ -17,3 +17,10 @@ pub fn read_file(path: &Path) -> io::Result<String> {
 pub fn log_filter() -> String {
     std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned())
 }
+
+/// The time, for questions to a world that is not served.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

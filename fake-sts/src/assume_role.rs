@@ -33,34 +33,8 @@ pub fn decide(
         resource: request.role_arn.clone(),
         denied_by,
     };
-    if let Caller::Session(session) = caller {
-        match session.owner {
-            Owner::Root { .. } => {
-                return Err(Decline::Forbidden {
-                    text: "Roles may not be assumed by root accounts.",
-                });
-            }
-            Owner::Federated { .. } => {
-                let why = "credentials of a federated user may call nothing of STS but GetCallerIdentity";
-                return Err(denied(ACTION, why.to_owned()));
-            }
-            Owner::Role { .. } | Owner::User(_) => {}
-        }
-    }
+    check_session(caller, request)?;
     let mfa = check_mfa(caller, &request.mfa)?;
-    let inherited = Inherited::of(caller);
-    if let (Some(own), Some(asked)) = (&inherited.source_identity, &request.source_identity)
-        && own != asked
-    {
-        return Err(Decline::SourceIdentityFixed);
-    }
-    if request
-        .tags
-        .keys()
-        .any(|key| inherited.tags.iter().any(|(own, _)| own.eq_ignore_ascii_case(key)))
-    {
-        return Err(Decline::TransitiveTagConflict);
-    }
     let arn = RoleArn::parse(&request.role_arn);
     let role = arn.as_ref().and_then(|arn| state.world.role_by_arn(arn));
     let Some(arn) = arn else {
@@ -70,25 +44,13 @@ pub fn decide(
         let Some(role) = role else {
             return Err(denied(ACTION, "no such role".to_owned()));
         };
-        let mut keys = caller_keys(caller, &state.world, origin, now);
-        add_request(&mut keys, request, &inherited);
-        if mfa {
-            keys.set("aws:MultiFactorAuthPresent", ["true"]);
-            keys.set("aws:MultiFactorAuthAge", ["0"]);
-        }
-        for action in required_actions(request, &inherited) {
-            let ask = Ask {
-                action,
-                resource: &request.role_arn,
-                caller: &attributes,
-                keys: &keys,
-            };
-            let decision = authorize(state, caller, role, &ask);
+        for (action, decision) in judge(state, caller, role, request, origin, mfa, now)? {
             if !decision.allowed {
                 return Err(denied(action, decision.because));
             }
         }
     }
+    let inherited = Inherited::of(caller);
     if role.is_some_and(|role| i64::from(request.duration) > i64::from(role.max_session_seconds)) {
         return Err(Decline::ExceedsRole);
     }
@@ -129,6 +91,74 @@ const ACTION: &str = "sts:AssumeRole";
 
 /// The id of every role that `--permissive` accepted without knowing it.
 const UNLISTED_ROLE_ID: &str = "AROAUNLISTEDROLE77777";
+
+/// What the policies say of each action that a request needs, in the order in which they are asked.
+///
+/// # Errors
+/// The caller's session may not ask at all, or not for this.
+pub fn judge(
+    state: &State,
+    caller: &Caller,
+    role: &Role,
+    request: &AssumeRole,
+    origin: &Origin,
+    mfa: bool,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Decision)>, Decline> {
+    check_session(caller, request)?;
+    let inherited = Inherited::of(caller);
+    let mut keys = caller_keys(caller, &state.world, origin, now);
+    add_request(&mut keys, request, &inherited);
+    if mfa {
+        keys.set("aws:MultiFactorAuthPresent", ["true"]);
+        keys.set("aws:MultiFactorAuthAge", ["0"]);
+    }
+    let attributes = caller.attributes();
+    let decisions = required_actions(request, &inherited).into_iter().map(|action| {
+        let ask = Ask {
+            action,
+            resource: &request.role_arn,
+            caller: &attributes,
+            keys: &keys,
+        };
+        (action, authorize(state, caller, role, &ask))
+    });
+    Ok(decisions.collect())
+}
+
+/// What a session may not ask for, whatever any policy says.
+fn check_session(caller: &Caller, request: &AssumeRole) -> Result<(), Decline> {
+    let Caller::Session(session) = caller else {
+        return Ok(());
+    };
+    match session.owner {
+        Owner::Root { .. } => {
+            return Err(Decline::Forbidden {
+                text: "Roles may not be assumed by root accounts.",
+            });
+        }
+        Owner::Federated { .. } => {
+            return Err(Decline::AccessDenied {
+                caller: session.arn.clone(),
+                action: ACTION,
+                resource: request.role_arn.clone(),
+                denied_by: "credentials of a federated user may call nothing of STS but GetCallerIdentity".to_owned(),
+            });
+        }
+        Owner::Role { .. } | Owner::User(_) => {}
+    }
+    let inherited = Inherited::of(caller);
+    if let (Some(own), Some(asked)) = (&inherited.source_identity, &request.source_identity)
+        && own != asked
+    {
+        return Err(Decline::SourceIdentityFixed);
+    }
+    let inherits = |key: &String| inherited.tags.iter().any(|(own, _)| own.eq_ignore_ascii_case(key));
+    if request.tags.keys().any(inherits) {
+        return Err(Decline::TransitiveTagConflict);
+    }
+    Ok(())
+}
 
 /// What a chained session takes over from the session that asks.
 struct Inherited {

@@ -18,6 +18,8 @@ async fn main() -> ExitCode {
     let options = Options::parse();
     match program::run(options, &mut io::stdout()).await {
         Ok(()) => ExitCode::SUCCESS,
+        // What was found stands on standard output.
+        Err(ProgramError::Found) => ExitCode::FAILURE,
         Err(error) => {
             let mut text = format!("error: {error}\n");
             let mut cause = error.source();
@@ -30,8 +32,13 @@ async fn main() -> ExitCode {
             // Nothing is left to tell the user if stderr is gone.
             let _ = io::stderr().write_all(text.as_bytes());
             match error {
-                ProgramError::UnreadableWorld { .. } | ProgramError::BrokenWorld(_) => ExitCode::from(2),
-                ProgramError::Bind(_) | ProgramError::Serve(_) => ExitCode::FAILURE,
+                ProgramError::UnreadableWorld { .. }
+                | ProgramError::BrokenWorld(_)
+                | ProgramError::Usage(_)
+                | ProgramError::Inquiry(_) => ExitCode::from(2),
+                ProgramError::Bind(_) | ProgramError::Serve(_) | ProgramError::Control { .. } | ProgramError::Found => {
+                    ExitCode::FAILURE
+                }
             }
         }
     }

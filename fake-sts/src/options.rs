@@ -2,14 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use fake_kit::listen::Listen;
 
-/// A fake AWS STS: AssumeRole and GetCallerIdentity, with signatures verified and trust policies evaluated as the real service does.
+use crate::lint::Format;
+
+/// A fake AWS STS with the slice of IAM around it: signatures are verified and policies evaluated as the real services do.
 #[derive(Debug, Parser)]
 #[command(
     name = "fake-sts",
     version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     after_long_help = "\
 Try it, without any AWS account:
 
@@ -18,6 +22,13 @@ Try it, without any AWS account:
   export AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE
   export AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
   aws sts get-caller-identity
+
+Tokens of GitLab jobs, and what policies say, without a client:
+
+  fake-sts token --control 127.0.0.1:4567 --project group/app --ref main --protected
+  fake-sts explain --world world.toml --role deploy --caller lab-host --external-id secret-7
+  fake-sts lint trust.json plan.json template.yaml
+  fake-sts lint --world world.toml --who deploy
 
 Roles, their trust and identity policies, and users stand in a world file; --print-world shows the built-in one to start from.
 
@@ -30,13 +41,20 @@ What the fake saw, and what to make it do (control API; keep it away from what i
       facts to match: action, role_arn, session_name, external_id, duration, caller, access_key_id
   POST /clock, POST /reset, GET /holds/NAME, POST /holds/NAME/release, GET /canaries
   POST /credentials     credentials of an instance, as EC2 gets them
-  PUT /roles/NAME, DELETE /roles/NAME
+  PUT /roles/NAME, DELETE /roles/NAME, POST /roles/NAME/revoke
+  POST /tokens, GET /issuers, POST /issuers/rotate, POST /issuers/availability      issuers of web identity tokens
+  POST /authorization-messages     a message that DecodeAuthorizationMessage reads
 
 Each session token tells where it came from: 16 characters of prefix, 16 of canary, then base64 of a JSON text.
 
-Exit codes: 0 stopped on SIGTERM or SIGINT, 1 could not serve, 2 usage or a broken world file."
+Exit codes: 0 stopped on SIGTERM or SIGINT, 1 could not serve (lint: there are findings; explain: denied),
+2 usage or a broken world file."
 )]
 pub struct Options {
+    /// Something else than serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Where STS is served: ADDRESS:PORT, port 0 for a free one; may be given several times
     #[arg(long, required_unless_present = "print_world")]
     pub listen: Vec<Listen>,
@@ -60,4 +78,147 @@ pub struct Options {
     /// Print the built-in world and exit
     #[arg(long)]
     pub print_world: bool,
+}
+
+/// What the program does beside serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print a token that a running fake's issuer signs: a GitLab job's, a pod's, or one of stated claims
+    Token(TokenOptions),
+    /// Say why a caller may or may not assume a role of a world file, policy by policy
+    Explain(ExplainOptions),
+    /// Look for what lets in more than was meant in policies, Terraform plans and CloudFormation templates; or ask who may assume a role
+    Lint(LintOptions),
+}
+
+/// `fake-sts token`.
+#[derive(Debug, Args)]
+pub struct TokenOptions {
+    /// Where the running fake's control API is: ADDRESS:PORT or unix:PATH
+    #[arg(long)]
+    pub control: Listen,
+
+    /// The issuer's URL; needed where the world has several
+    #[arg(long, value_name = "URL")]
+    pub issuer: Option<String>,
+
+    /// RS256, RS384, RS512, ES256, ES384 or ES512; the issuer's first when none is named
+    #[arg(long)]
+    pub algorithm: Option<String>,
+
+    /// What the job belongs to; in a merge request's pipeline of a fork, the fork
+    #[command(flatten)]
+    pub job: JobOptions,
+
+    /// A pod's service account instead of a job: NAMESPACE/NAME
+    #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with = "project")]
+    pub service_account: Option<String>,
+
+    /// A claim that stands over all others: NAME=JSON, or NAME=TEXT; null takes it away
+    #[arg(long = "claim", value_name = "NAME=VALUE")]
+    pub claims: Vec<String>,
+}
+
+/// A GitLab job, as `token` and `explain` take it.
+#[derive(Debug, Args)]
+pub struct JobOptions {
+    /// GitLab project of the job, group/app
+    #[arg(long)]
+    pub project: Option<String>,
+
+    /// Where the pipeline runs, when that is another project
+    #[arg(long, value_name = "PROJECT", requires = "project")]
+    pub job_project: Option<String>,
+
+    /// Branch or tag
+    #[arg(long = "ref", default_value = "main", value_name = "REF")]
+    pub git_ref: String,
+
+    /// The ref is a tag
+    #[arg(long)]
+    pub tag_ref: bool,
+
+    /// The ref is protected
+    #[arg(long)]
+    pub protected: bool,
+
+    /// aud; may be given several times
+    #[arg(long = "aud", value_name = "AUDIENCE")]
+    pub audience: Vec<String>,
+
+    /// The job's environment
+    #[arg(long)]
+    pub environment: Option<String>,
+}
+
+/// `fake-sts explain`.
+#[derive(Debug, Args)]
+pub struct ExplainOptions {
+    /// World file; the built-in world when none is named
+    #[arg(long, value_name = "FILE")]
+    pub world: Option<PathBuf>,
+
+    /// The role, by name or ARN
+    #[arg(long)]
+    pub role: String,
+
+    /// Who asks: a user or role by name or ARN, or a service such as ec2.amazonaws.com
+    #[arg(long, required_unless_present_any = ["project", "subject"])]
+    pub caller: Option<String>,
+
+    /// A GitLab job asks, with its token
+    #[command(flatten)]
+    pub job: JobOptions,
+
+    /// Somebody with a token of this sub asks
+    #[arg(long, value_name = "SUB", conflicts_with_all = ["caller", "project"])]
+    pub subject: Option<String>,
+
+    /// The token's issuer; needed where the world has several
+    #[arg(long, value_name = "URL")]
+    pub issuer: Option<String>,
+
+    /// ExternalId
+    #[arg(long)]
+    pub external_id: Option<String>,
+
+    /// RoleSessionName
+    #[arg(long, default_value = "session")]
+    pub session_name: String,
+
+    /// A session tag: KEY=VALUE
+    #[arg(long = "tag", value_name = "KEY=VALUE")]
+    pub tags: Vec<String>,
+
+    /// SourceIdentity
+    #[arg(long)]
+    pub source_identity: Option<String>,
+
+    /// The caller showed a second factor
+    #[arg(long)]
+    pub mfa: bool,
+}
+
+/// `fake-sts lint`.
+#[derive(Debug, Args)]
+pub struct LintOptions {
+    /// Policy documents (JSON), Terraform plans (`terraform show -json`), CloudFormation templates (JSON or YAML)
+    #[arg(required_unless_present = "who", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// The account that the policies are for: without it, no account is foreign
+    #[arg(long)]
+    pub account: Option<String>,
+
+    /// How findings are written
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+
+    /// Say who of a world may assume this role, by name or ARN
+    #[arg(long, value_name = "ROLE", conflicts_with = "files")]
+    pub who: Option<String>,
+
+    /// World file for --who; the built-in world when none is named
+    #[arg(long, value_name = "FILE")]
+    pub world: Option<PathBuf>,
 }

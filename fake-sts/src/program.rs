@@ -1,7 +1,7 @@
 //! The program: options to a serving fake. It must not pick exit codes, nor decide what STS answers.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fake_kit::clock::Clock;
@@ -13,7 +13,9 @@ use thiserror::Error;
 
 use crate::ambient;
 use crate::answer::FACTS;
+use crate::command;
 use crate::control;
+use crate::inquiry::InquiryError;
 use crate::options::Options;
 use crate::service::Sts;
 use crate::state::State;
@@ -39,21 +41,40 @@ pub enum ProgramError {
     /// A listener cannot be had.
     #[error("cannot start")]
     Bind(#[from] BindError),
+    /// A subcommand was given something that it cannot use.
+    #[error("{0}")]
+    Usage(String),
+    /// A question to a world has no answer.
+    #[error(transparent)]
+    Inquiry(#[from] InquiryError),
+    /// A running fake did not do what it was asked.
+    #[error("the fake at {control} says {status}: {answer}")]
+    Control {
+        /// Where.
+        control: String,
+        /// HTTP status.
+        status: u16,
+        /// Its words.
+        answer: String,
+    },
+    /// The linter found something, or a caller may not: told already.
+    #[error("see above")]
+    Found,
     /// Output or signals fail.
     #[error("cannot serve")]
     Serve(#[from] io::Error),
 }
 
-/// Reads the world that the options name.
+/// Reads the world of a file, or the built-in one.
 ///
 /// # Errors
 /// The file cannot be read or is broken.
-pub fn load_world(options: &Options, seed: &Seed) -> Result<World, ProgramError> {
-    let (text, name) = match &options.world {
+pub fn load_world(file: Option<&Path>, seed: &Seed) -> Result<World, ProgramError> {
+    let (text, name) = match file {
         None => (DEFAULT_WORLD.to_owned(), "built-in world".to_owned()),
         Some(path) => {
             let text = ambient::read_file(path).map_err(|source| ProgramError::UnreadableWorld {
-                path: path.clone(),
+                path: path.to_owned(),
                 source,
             })?;
             (text, path.display().to_string())
@@ -67,12 +88,15 @@ pub fn load_world(options: &Options, seed: &Seed) -> Result<World, ProgramError>
 /// # Errors
 /// A broken world, or a listener that cannot be had.
 pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<(), ProgramError> {
+    if let Some(command) = &options.command {
+        return command::run(command, out).await;
+    }
     if options.print_world {
         out.write_all(DEFAULT_WORLD.as_bytes())?;
         return Ok(out.flush()?);
     }
     let seed = Seed::new(options.seed.clone());
-    let world = load_world(&options, &seed)?;
+    let world = load_world(options.world.as_deref(), &seed)?;
     let stop = fake_kit::ambient::stop_requested()?;
     let mut data: Vec<Bound> = Vec::with_capacity(options.listen.len());
     for listen in &options.listen {

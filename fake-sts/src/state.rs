@@ -259,6 +259,7 @@ fn outbound(world: &World) -> Option<IssuerPlan> {
             kind: IssuerKind::Plain,
             algorithms: vec!["RS256".to_owned(), "ES384".to_owned()],
             sub_components: Vec::new(),
+            subjects: Vec::new(),
             jwks: None,
         }
     })

@@ -8,10 +8,10 @@ use crate::decline::Decline;
 use crate::mint::Grant;
 use crate::oidc::{Token, TokenError, read_token, session_tags};
 use crate::parameters::WebIdentity;
-use crate::policy::{Ask, Attributes, Keys, evaluate};
+use crate::policy::{Ask, Attributes, Finding, Keys, evaluate};
 use crate::provenance::Via;
 use crate::state::{Owner, State};
-use crate::world::{OidcProvider, bare_issuer};
+use crate::world::{OidcProvider, Role, bare_issuer};
 
 /// How far in the future a token may say that it was issued: clocks differ.
 const SKEW_SECONDS: i64 = 60;
@@ -49,41 +49,17 @@ pub fn decide(
         return Err(denied(ACTION, "no such role".to_owned()));
     };
     let (tags, transitive_tag_keys) = session_tags(&token.claims).map_err(|error| malformed(&error))?;
-    let source_identity = token.claims.get("https://aws.amazon.com/source_identity");
-    let source_identity = source_identity.and_then(|value| value.as_str()).map(str::to_owned);
-    let mut keys = connection_keys(origin, now);
-    keys.set("sts:RoleSessionName", [request.session_name.as_str()]);
-    keys.set("aws:FederatedProvider", [provider.arn.as_str()]);
-    keys.set("aws:TagKeys", tags.keys().cloned());
-    keys.set("sts:TransitiveTagKeys", transitive_tag_keys.iter().cloned());
-    keys.set("sts:SourceIdentity", source_identity.clone());
-    for (key, value) in &tags {
-        keys.set(&format!("aws:RequestTag/{key}"), [value.as_str()]);
-    }
-    claim_keys(&mut keys, provider, &token);
-    let caller = Attributes {
-        arn: "",
-        principal_arn: "",
-        unique_id: "",
-        account: &arn.account,
-        partition: &arn.partition,
-        service: None,
-        federated: Some(&provider.arn),
-    };
-    let mut actions = vec![ACTION];
-    actions.extend((!tags.is_empty()).then_some("sts:TagSession"));
-    actions.extend(source_identity.is_some().then_some("sts:SetSourceIdentity"));
+    let source_identity = source_identity_of(&token);
     if !state.permissive {
-        for action in actions {
-            let ask = Ask {
-                action,
-                resource: &request.role_arn,
-                caller: &caller,
-                keys: &keys,
-            };
-            // Nobody stands behind the token but the token: the trust policy alone decides.
-            if let Some(why) = evaluate(&role.trust.policy, &ask).objection("trust policy") {
-                return Err(denied(action, why));
+        for step in weigh(
+            role,
+            provider,
+            &token,
+            &request.session_name,
+            connection_keys(origin, now),
+        ) {
+            if let Some(why) = step.finding.objection("trust policy") {
+                return Err(denied(step.action, why));
             }
         }
     }
@@ -117,6 +93,60 @@ pub fn decide(
         provider: Some(provider.arn.clone()),
     };
     Ok((grant, identified))
+}
+
+/// What a trust policy says of one of the actions that a token needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weighed {
+    /// Which action.
+    pub action: &'static str,
+    /// What the policy says.
+    pub finding: Finding,
+}
+
+fn source_identity_of(token: &Token) -> Option<String> {
+    let stated = token.claims.get("https://aws.amazon.com/source_identity")?;
+    stated.as_str().map(str::to_owned)
+}
+
+/// What a role's trust policy says of a token that is believed. Nobody stands behind a token but the token: no other policy takes part.
+#[must_use]
+pub fn weigh(role: &Role, provider: &OidcProvider, token: &Token, session_name: &str, mut keys: Keys) -> Vec<Weighed> {
+    let (tags, transitive) = session_tags(&token.claims).unwrap_or_default();
+    let source_identity = source_identity_of(token);
+    keys.set("sts:RoleSessionName", [session_name]);
+    keys.set("aws:FederatedProvider", [provider.arn.as_str()]);
+    keys.set("aws:TagKeys", tags.keys().cloned());
+    keys.set("sts:TransitiveTagKeys", transitive);
+    keys.set("sts:SourceIdentity", source_identity.clone());
+    for (key, value) in &tags {
+        keys.set(&format!("aws:RequestTag/{key}"), [value.as_str()]);
+    }
+    claim_keys(&mut keys, provider, token);
+    let caller = Attributes {
+        arn: "",
+        principal_arn: "",
+        unique_id: "",
+        account: &role.arn.account,
+        partition: &role.arn.partition,
+        service: None,
+        federated: Some(&provider.arn),
+    };
+    let mut actions = vec![ACTION];
+    actions.extend((!tags.is_empty()).then_some("sts:TagSession"));
+    actions.extend(source_identity.is_some().then_some("sts:SetSourceIdentity"));
+    let resource = role.arn.to_string();
+    let findings = actions.into_iter().map(|action| {
+        let ask = Ask {
+            action,
+            resource: &resource,
+            caller: &caller,
+            keys: &keys,
+        };
+        let finding = evaluate(&role.trust.policy, &ask);
+        Weighed { action, finding }
+    });
+    findings.collect()
 }
 
 /// Whether the account believes a token: its issuer is registered, a published key signed it, it is for a registered audience and in its

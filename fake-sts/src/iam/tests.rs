@@ -335,7 +335,8 @@ fn providers_of_tokens() {
 #[test]
 fn the_scope_must_be_iams() {
     let bench = &mut Bench::of(WORLD);
-    let request = bench.signed_for(&alice(), "Action=GetUser&Version=2010-05-08", "eu-central-1", "sts");
+    let mut request = bench.signed_for(&alice(), "Action=GetUser&Version=2010-05-08", "eu-central-1", "sts");
+    request.headers[0].1 = "iam.amazonaws.com".to_owned();
     let received = front::receive(&request);
     match super::answer(&mut bench.state, bench.now, "GetUser", &request, &received) {
         Outcome::Refused { refusal, .. } => assert_eq!(

@@ -16,4 +16,4 @@ pub use issuer::{Issuer, IssuerError};
 pub use jwk::{Jwk, KeyMaterial, read_jwks};
 pub use key::SigningKey;
 pub(crate) use token::session_tags;
-pub use token::{Token, TokenError, read_token};
+pub use token::{Token, TokenError, read_token, unsigned};

@@ -150,6 +150,7 @@ fn an_issuer_publishes_what_verifiers_need() {
         kind: IssuerKind::Gitlab,
         algorithms: vec!["ES256".to_owned()],
         sub_components: Vec::new(),
+        subjects: Vec::new(),
         jwks: None,
     });
     assert!(issuer.is_bare() && issuer.published().is_empty());
@@ -177,6 +178,7 @@ fn an_issuer_publishes_what_verifiers_need() {
         kind: IssuerKind::Plain,
         algorithms: vec!["ES256".to_owned()],
         sub_components: Vec::new(),
+        subjects: Vec::new(),
         jwks: Some(set.to_string()),
     });
     assert_eq!(foreign.published().len(), 1);

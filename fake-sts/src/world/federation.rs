@@ -42,9 +42,29 @@ pub struct IssuerPlan {
     pub algorithms: Vec<String>,
     /// GitLab's `ci_id_token_sub_claim_components`.
     pub sub_components: Vec<String>,
+    /// Subjects that it writes: whom "who may assume this role?" is asked of.
+    pub subjects: Vec<String>,
     /// Keys of somebody else, as JSON; then the fake verifies and cannot sign.
     pub jwks: Option<String>,
 }
+
+impl IssuerPlan {
+    /// A GitLab server as it is without any setting.
+    #[must_use]
+    pub fn gitlab(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            kind: IssuerKind::Gitlab,
+            algorithms: vec!["RS256".to_owned()],
+            sub_components: SUB_COMPONENTS.map(str::to_owned).to_vec(),
+            subjects: Vec::new(),
+            jwks: None,
+        }
+    }
+}
+
+/// What GitLab takes for `ci_id_token_sub_claim_components` (project API), and its default.
+pub(super) const SUB_COMPONENTS: [&str; 3] = ["project_path", "ref_type", "ref"];
 
 /// An organization, as far as AssumeRoot and condition keys ask for it.
 #[derive(Debug, Clone, PartialEq, Eq)]

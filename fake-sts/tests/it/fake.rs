@@ -60,7 +60,7 @@ pub(crate) struct Fake {
     process: Child,
     pub(crate) endpoint: String,
     control: reqwest::Client,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Fake {
@@ -76,9 +76,22 @@ impl Fake {
     }
 
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_whole(WORLD, arguments)
+    }
+
+    pub(crate) fn start_in(world: &str) -> Self {
+        Self::start_whole(world, &[])
+    }
+
+    /// What `--control` of the subcommands takes.
+    pub(crate) fn control_argument(&self) -> String {
+        format!("unix:{}", self.folder.path().join("control.sock").display())
+    }
+
+    fn start_whole(text: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let world = folder.path().join("world.toml");
-        std::fs::write(&world, WORLD).unwrap();
+        std::fs::write(&world, text).unwrap();
         let socket = folder.path().join("control.sock");
         let mut process = program()
             .args([
@@ -106,7 +119,7 @@ impl Fake {
             process,
             endpoint,
             control,
-            _folder: folder,
+            folder,
         }
     }
 

@@ -1,6 +1,8 @@
 //! The program as others meet it: the real binary, the unmodified SDK, the control API over a Unix socket.
 
 #[cfg(test)]
+mod command;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod faults;

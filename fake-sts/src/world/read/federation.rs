@@ -7,11 +7,10 @@ use super::Reader;
 use crate::arn::{Arn, is_account};
 use crate::oidc::Algorithm;
 use crate::policy::Kind;
-use crate::world::federation::{IssuerKind, IssuerPlan, OidcProvider, Organization, bare_issuer, provider_arn};
+use crate::world::federation::{
+    IssuerKind, IssuerPlan, OidcProvider, Organization, SUB_COMPONENTS, bare_issuer, provider_arn,
+};
 use crate::world::{Account, Managed, World};
-
-/// What GitLab takes for `ci_id_token_sub_claim_components` (project API).
-const SUB_COMPONENTS: [&str; 3] = ["project_path", "ref_type", "ref"];
 
 impl Reader {
     pub(super) fn federation(&mut self, table: &Map<String, Value>, world: &mut World, seed: &Seed) {
@@ -126,7 +125,11 @@ impl Reader {
     }
 
     fn issuer(&mut self, at: &str, table: &Map<String, Value>) -> Option<IssuerPlan> {
-        self.unknown(at, table, &["url", "kind", "algorithms", "sub_components", "jwks"]);
+        self.unknown(
+            at,
+            table,
+            &["url", "kind", "algorithms", "sub_components", "subjects", "jwks"],
+        );
         let url = self.issuer_url(at, table);
         let remedy = "write kind = \"gitlab\", \"kubernetes\" or \"plain\"";
         let kind = match self.text(at, table, "kind", Some("plain"), remedy)?.as_str() {
@@ -155,6 +158,8 @@ impl Reader {
         if !known || sub_components.first().map(String::as_str) != Some("project_path") {
             self.fault(&format!("{at}.sub_components"), "is not what GitLab takes", remedy);
         }
+        let remedy = "write subjects = [\"project_path:group/app:ref_type:branch:ref:main\"]";
+        let subjects = self.texts(at, table, "subjects", remedy);
         let jwks = table.get("jwks").and_then(|value| {
             let text = match value {
                 Value::String(text) => text.clone(),
@@ -175,6 +180,7 @@ impl Reader {
             kind: kind?,
             algorithms,
             sub_components,
+            subjects,
             jwks,
         })
     }
