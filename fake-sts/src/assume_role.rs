@@ -227,12 +227,14 @@ pub fn check_mfa(caller: &Caller, shown: &Mfa) -> Result<bool, Decline> {
         Caller::User(user, _) => user.mfa.as_ref(),
         Caller::Session(_) => None,
     };
-    if own.is_some_and(|(wanted, right)| wanted == serial && right == code) {
-        Ok(true)
-    } else {
-        Err(Decline::Forbidden {
+    match own {
+        Some((wanted, right)) if wanted == serial && right == code => Ok(true),
+        Some((wanted, _)) if wanted == serial => Err(Decline::Forbidden {
             text: "MultiFactorAuthentication failed with invalid MFA one time pass code. ",
-        })
+        }),
+        Some(_) | None => Err(Decline::Forbidden {
+            text: "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.",
+        }),
     }
 }
 

@@ -18,6 +18,9 @@ const SKEW_SECONDS: i64 = 60;
 
 const ACTION: &str = "sts:AssumeRoleWithWebIdentity";
 
+/// By this claim an issuer says which roles a token is for (since July 2026).
+const ROLES_CLAIM: &str = "https://aws.amazon.com/roles";
+
 /// What the answer says of the token, beside the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identified {
@@ -48,6 +51,12 @@ pub fn decide(
     let Some(role) = state.world.role_by_arn(&arn) else {
         return Err(denied(ACTION, "no such role".to_owned()));
     };
+    if roles_of(&token, &request.role_arn) == Some(false) {
+        return Err(Decline::InvalidIdentityToken {
+            text: "The role is not among those that the token is for".to_owned(),
+            because: format!("{ROLES_CLAIM} does not name {}", request.role_arn),
+        });
+    }
     let (tags, transitive_tag_keys) = session_tags(&token.claims).map_err(|error| malformed(&error))?;
     let source_identity = source_identity_of(&token);
     if !state.permissive {
@@ -104,6 +113,15 @@ pub struct Weighed {
     pub finding: Finding,
 }
 
+/// Whether a token that says which roles it is for names this one; `None` when it says nothing. A claim of another shape names none.
+fn roles_of(token: &Token, role_arn: &str) -> Option<bool> {
+    token.claims.get(ROLES_CLAIM).map(|stated| match stated {
+        serde_json::Value::String(one) => one == role_arn,
+        serde_json::Value::Array(several) => several.iter().any(|one| one.as_str() == Some(role_arn)),
+        _ => false,
+    })
+}
+
 fn source_identity_of(token: &Token) -> Option<String> {
     let stated = token.claims.get("https://aws.amazon.com/source_identity")?;
     stated.as_str().map(str::to_owned)
@@ -119,6 +137,8 @@ pub fn weigh(role: &Role, provider: &OidcProvider, token: &Token, session_name: 
     keys.set("aws:TagKeys", tags.keys().cloned());
     keys.set("sts:TransitiveTagKeys", transitive);
     keys.set("sts:SourceIdentity", source_identity.clone());
+    let authorized = roles_of(token, &role.arn.to_string()) == Some(true);
+    keys.set("sts:RoleAuthorizedByIdp", [authorized.to_string()]);
     for (key, value) in &tags {
         keys.set(&format!("aws:RequestTag/{key}"), [value.as_str()]);
     }

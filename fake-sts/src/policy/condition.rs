@@ -14,7 +14,7 @@ use super::pattern::{Glyph, expand, fits, fits_arn, literal};
 pub struct Keys(BTreeMap<String, Vec<String>>);
 
 /// Keys that this fake knows the meaning of; one that is known and not in the request is truly absent.
-const KNOWN: [&str; 57] = [
+const KNOWN: [&str; 58] = [
     "aws:assumedroot",
     "aws:currenttime",
     "aws:epochtime",
@@ -65,6 +65,7 @@ const KNOWN: [&str; 57] = [
     "sts:durationseconds",
     "sts:externalid",
     "sts:identitytokenaudience",
+    "sts:roleauthorizedbyidp",
     "sts:rolesessionname",
     "sts:samlhttppost",
     "sts:signingalgorithm",

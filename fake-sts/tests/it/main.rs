@@ -7,6 +7,8 @@ mod fake;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod others;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod sdk;

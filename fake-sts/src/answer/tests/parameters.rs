@@ -83,5 +83,5 @@ fn tags_and_session_policies_are_checked() {
     insta::assert_snapshot!(with(&arns(11)), @"400 ValidationError: 1 validation error detected: Value 'policyArns' at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to 10");
     insta::assert_snapshot!(with("PolicyArns.member.1.arn=ReadOnly"), @"400 ValidationError: 1 validation error detected: Value 'ReadOnly' at 'policyArns.1.member.arn' failed to satisfy constraint: Member must have length greater than or equal to 20");
     insta::assert_snapshot!(with("PolicyArns.member.1.arn=ReadOnlyAccessOfEverything"), @"400 ValidationError: ReadOnlyAccessOfEverything is invalid");
-    insta::assert_snapshot!(with("SerialNumber=arn:aws:iam::123456789012:mfa/alice&TokenCode=123456"), @"403 AccessDenied: MultiFactorAuthentication failed with invalid MFA one time pass code. ");
+    insta::assert_snapshot!(with("SerialNumber=arn:aws:iam::123456789012:mfa/alice&TokenCode=123456"), @"403 AccessDenied: MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.");
 }

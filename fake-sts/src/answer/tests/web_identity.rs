@@ -361,3 +361,20 @@ fn parameters_and_durations_are_checked() {
     );
     assert!(short(&present(&mut bench, "missing", &token, "")).starts_with("403 AccessDenied: Not authorized"));
 }
+
+#[test]
+fn a_token_may_say_which_roles_it_is_for() {
+    let mut bench = bench();
+    let own = "arn:aws:iam::123456789012:role/deploy";
+    for (roles, wanted) in [
+        (json!(own), "200"),
+        (json!(["arn:aws:iam::123456789012:role/other", own]), "200"),
+        (json!("arn:aws:iam::123456789012:role/*"), "400 InvalidIdentityToken"),
+        (json!([]), "400 InvalidIdentityToken"),
+        (json!({ "role": own }), "400 InvalidIdentityToken"),
+    ] {
+        let token = job(&mut bench, json!({ "https://aws.amazon.com/roles": roles }));
+        let told = short(&present(&mut bench, "deploy", &token, ""));
+        assert!(told.starts_with(wanted), "{roles}: {told}");
+    }
+}

@@ -1,0 +1,225 @@
+//! What serving costs: requests a second beside moto's, first answer after the start, memory. Judges nothing: prints what it measured beside
+//! its budget. `cargo bench -p fake-sts`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench may end the program, and prints"
+)]
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// GetCallerIdentity of moto server 5.2.5 on two cores, which verifies nothing.
+const MOTO: f64 = 397.0;
+
+const CONNECTIONS: usize = 8;
+const MEASURED: Duration = Duration::from_secs(5);
+const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+
+const IDENTITY: &str = "Action=GetCallerIdentity&Version=2011-06-15";
+const ASSUME: &str = "Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Frole-7&RoleSessionName=job-1&ExternalId=secret-7";
+
+struct Fake {
+    process: Child,
+    address: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn world(roles: usize) -> String {
+    let mut text = format!(
+        "[account]\nid = \"123456789012\"\nregion = \"eu-central-1\"\n\n[[user]]\nname = \"alice\"\naccess_key_id = \"{KEY}\"\nsecret_access_key = \"{SECRET}\"\npolicy = '{{\"Version\":\"2012-10-17\",\"Statement\":{{\"Effect\":\"Allow\",\"Action\":\"sts:AssumeRole\",\"Resource\":\"*\"}}}}'\n"
+    );
+    for number in 0..roles {
+        let _ = write!(
+            text,
+            "\n[[role]]\nname = \"role-{number}\"\ntrust = '{{\"Version\":\"2012-10-17\",\"Statement\":[{{\"Effect\":\"Allow\",\"Principal\":{{\"AWS\":\"arn:aws:iam::123456789012:root\"}},\"Action\":\"sts:AssumeRole\",\"Condition\":{{\"StringEquals\":{{\"sts:ExternalId\":\"secret-7\"}}}}}}]}}'\n"
+        );
+    }
+    text
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program under test is started here and nowhere else"
+)]
+fn start(roles: usize) -> Fake {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("world.toml");
+    std::fs::write(&file, world(roles)).unwrap();
+    let control = format!("unix:{}", folder.path().join("control.sock").display());
+    let mut process = Command::new(env!("CARGO_BIN_EXE_fake-sts"))
+        .args(["--listen", "127.0.0.1:0", "--control", &control, "--world"])
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    Fake {
+        address: line.trim_start_matches("listening on http://").to_owned(),
+        process,
+        _folder: folder,
+    }
+}
+
+/// The bytes of a request, signed once: a signature is good for a quarter of an hour.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program under test runs on the machine's clock"
+)]
+fn request(address: &str, body: &str) -> Vec<u8> {
+    let identity = Credentials::new(KEY, SECRET, None, None, "bench").into();
+    let settings = SigningSettings::default();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region("eu-central-1")
+        .name("sts")
+        .time(SystemTime::now())
+        .settings(settings)
+        .build()
+        .unwrap()
+        .into();
+    let kind = "application/x-www-form-urlencoded";
+    let headers = [("host", address), ("content-type", kind)];
+    let uri = format!("http://{address}/");
+    let signable =
+        SignableRequest::new("POST", &uri, headers.into_iter(), SignableBody::Bytes(body.as_bytes())).unwrap();
+    let (instructions, _) = sign(signable, &params).unwrap().into_parts();
+    let mut head = format!(
+        "POST / HTTP/1.1\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in instructions.headers() {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    format!("{head}\r\n{body}").into_bytes()
+}
+
+/// Sends and reads one answer; its status.
+async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> u16 {
+    stream.write_all(request).await.unwrap();
+    buffer.clear();
+    loop {
+        let count = stream.read_buf(buffer).await.unwrap();
+        assert!(count > 0, "the connection ended");
+        let text = String::from_utf8_lossy(buffer);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .split("content-length: ")
+            .nth(1)
+            .and_then(|rest| rest.lines().next());
+        let length: usize = length
+            .and_then(|length| length.parse().ok())
+            .expect("an answer says how long it is");
+        if body.len() >= length {
+            return head.split(' ').nth(1).unwrap().parse().unwrap();
+        }
+    }
+}
+
+/// Requests a second, all of them answered with 200.
+async fn rate(fake: &Fake, body: &str, most: Option<u64>) -> f64 {
+    let request = Arc::new(request(&fake.address, body));
+    let (count, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let began = Instant::now();
+    let mut tasks = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let (request, count, over) = (Arc::clone(&request), Arc::clone(&count), Arc::clone(&over));
+        let address = fake.address.clone();
+        tasks.push(tokio::spawn(async move {
+            let mut stream = TcpStream::connect(&address).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let mut buffer = Vec::with_capacity(8_192);
+            while !over.load(Ordering::Relaxed) {
+                assert_eq!(exchange(&mut stream, &request, &mut buffer).await, 200);
+                let done = count.fetch_add(1, Ordering::Relaxed) + 1;
+                if most.map_or_else(|| began.elapsed() > MEASURED, |most| done >= most) {
+                    over.store(true, Ordering::Relaxed);
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let count: f64 = count.load(Ordering::Relaxed).to_string().parse().unwrap();
+    count / began.elapsed().as_secs_f64()
+}
+
+/// Resident memory in MiB.
+fn memory(fake: &Fake) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", fake.process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    kib / 1_024.0
+}
+
+#[tokio::main]
+async fn main() {
+    println!("{:<52} {:>12} {:>14}", "", "measured", "budget");
+    let row = |what: &str, measured: String, budget: &str| println!("{what:<52} {measured:>12} {budget:>14}");
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let began = Instant::now();
+        let fake = start(10);
+        let mut stream = TcpStream::connect(&fake.address).await.unwrap();
+        let bytes = request(&fake.address, IDENTITY);
+        assert_eq!(exchange(&mut stream, &bytes, &mut Vec::new()).await, 200);
+        times.push(began.elapsed());
+    }
+    times.sort();
+    let median = times.get(2).unwrap().as_secs_f64() * 1_000.0;
+    row("start to first answer, median of 5", format!("{median:.1} ms"), "10 ms");
+    let few = start(10);
+    let identity = rate(&few, IDENTITY, None).await;
+    row("GetCallerIdentity, signature verified", format!("{identity:.0}/s"), "");
+    row(
+        "  beside moto server (397/s, nothing verified)",
+        format!("{:.0} x", identity / MOTO),
+        "25 x",
+    );
+    let assume = rate(&few, ASSUME, None).await;
+    row("AssumeRole, policies evaluated, 10 roles", format!("{assume:.0}/s"), "");
+    row(
+        "  beside moto's GetCallerIdentity",
+        format!("{:.0} x", assume / MOTO),
+        "15 x",
+    );
+    drop(few);
+    let many = start(10_000);
+    let assume_many = rate(&many, ASSUME, None).await;
+    row("AssumeRole, 10,000 roles", format!("{assume_many:.0}/s"), "");
+    row(
+        "  beside 10 roles",
+        format!("{:.0} %", assume_many / assume * 100.0),
+        ">= 90 %",
+    );
+    drop(many);
+    let many = start(10_000);
+    row("memory with 10,000 roles", format!("{:.0} MiB", memory(&many)), "");
+    rate(&many, ASSUME, Some(100_000)).await;
+    row("  and 100,000 sessions", format!("{:.0} MiB", memory(&many)), "20 MiB");
+}
