@@ -220,6 +220,16 @@ impl State {
         }
     }
 
+    /// Every issuer that is played, STS itself included.
+    pub fn all_issuers(&self) -> impl Iterator<Item = &Issuer> {
+        self.issuers.iter().chain(&self.outbound)
+    }
+
+    /// Every issuer that is played, to change.
+    pub fn all_issuers_mut(&mut self) -> impl Iterator<Item = &mut Issuer> {
+        self.issuers.iter_mut().chain(&mut self.outbound)
+    }
+
     /// The issuer of that URL; a trailing slash takes no part.
     #[must_use]
     pub fn issuer(&self, url: &str) -> Option<&Issuer> {

@@ -165,7 +165,7 @@ async fn make_token(Shared(sts): Shared<Arc<Sts>>, Json(wanted): Json<WantedToke
 async fn list_issuers(Shared(sts): Shared<Arc<Sts>>) -> Response {
     let mut state = sts.state_mut();
     let mut issuers = Vec::new();
-    for issuer in &mut state.issuers {
+    for issuer in state.all_issuers_mut() {
         if let Err(error) = issuer.equip() {
             return refused(&error.into());
         }

@@ -152,7 +152,25 @@ async fn tokens_in_and_out() {
         .send()
         .await
         .unwrap();
-    assert_eq!(out.web_identity_token().unwrap().split('.').count(), 3);
+    // Whoever is shown the token finds the key where the issuer says, and believes it.
+    let issued = fake_sts::oidc::read_token(out.web_identity_token().unwrap()).unwrap();
+    let document = async |path: &str| {
+        let host = issued.issuer.trim_start_matches("https://");
+        let asked = reqwest::Client::new()
+            .get(format!("{}{path}", fake.endpoint))
+            .header("host", host);
+        asked.send().await.unwrap().text().await.unwrap()
+    };
+    let discovery: serde_json::Value =
+        serde_json::from_str(&document("/.well-known/openid-configuration").await).unwrap();
+    let place = discovery["jwks_uri"]
+        .as_str()
+        .unwrap()
+        .strip_prefix(&issued.issuer)
+        .unwrap()
+        .to_owned();
+    let published = fake_sts::oidc::read_jwks(&document(&place).await).unwrap();
+    assert!(published.len() == 2 && issued.verifies(&published));
     let expired = assume(token(&fake, json!({ "exp": 1 })).await).await.unwrap_err();
     assert!(expired.as_service_error().unwrap().is_expired_token_exception());
     let unknown = assume(token(&fake, json!({ "iss": "https://else.example.com" })).await)
