@@ -206,6 +206,17 @@ impl Ledger {
         }
     }
 
+    /// What the kept entries say to that, without copying them all.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&VecDeque<Entry>, u64) -> T) -> T {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&kept.entries, kept.dropped)
+    }
+
+    /// The number that the next entry gets.
+    pub fn next(&self) -> u64 {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).last + 1
+    }
+
     /// Forgets everything; numbers go on.
     pub fn clear(&self) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

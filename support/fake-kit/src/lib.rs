@@ -12,5 +12,6 @@ pub mod glob;
 pub mod hold;
 pub mod ledger;
 pub mod listen;
+pub mod question;
 pub mod seed;
 pub mod serve;

@@ -115,6 +115,11 @@ impl Canaries {
         }
     }
 
+    /// What they are derived from.
+    pub fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
     /// The canary of that name, listed from now on.
     pub fn plant(&self, name: &str) -> Canary {
         let canary = Canary::derive(&self.seed, name);

@@ -140,6 +140,46 @@ pub async fn run<S: Service>(
         writeln!(out, "{}", bound.announcement()?)?;
     }
     out.flush()?;
+    let serving = start(data, Some((control, router)), service, options);
+    stop.await;
+    serving.stop().await;
+    Ok(())
+}
+
+/// What is served; it goes on until this is dropped or asked to stop.
+#[derive(Debug)]
+pub struct Serving {
+    tracker: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl Serving {
+    /// Ends the connections within a second.
+    pub async fn stop(self) {
+        self.stopping.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(STOP_TIME, self.tracker.wait()).await.is_err() {
+            tracing::info!(
+                connections = self.tracker.len(),
+                "closing connections that did not end in time"
+            );
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+    }
+}
+
+/// Begins to serve on the data listeners, and the control API where there is one, in the runtime that runs.
+pub fn start<S: Service>(
+    data: Vec<Bound>,
+    control: Option<(Bound, axum::Router)>,
+    service: Arc<S>,
+    options: Options,
+) -> Serving {
     let tracker = TaskTracker::new();
     let stopping = CancellationToken::new();
     for bound in data {
@@ -151,17 +191,10 @@ pub async fn run<S: Service>(
             stopping.clone(),
         ));
     }
-    tracker.spawn(serve_control(control, router, stopping.clone()));
-    stop.await;
-    stopping.cancel();
-    tracker.close();
-    if tokio::time::timeout(STOP_TIME, tracker.wait()).await.is_err() {
-        tracing::info!(
-            connections = tracker.len(),
-            "closing connections that did not end in time"
-        );
+    if let Some((bound, router)) = control {
+        tracker.spawn(serve_control(bound, router, stopping.clone()));
     }
-    Ok(())
+    Serving { tracker, stopping }
 }
 
 async fn accept<S: Service>(

@@ -29,8 +29,16 @@ async fn the_common_routes_answer_as_agreed() {
         ("POST", "/holds/h/release", ""),
         ("POST", "/clock", r#"{"advance_seconds":3600}"#),
         ("POST", "/clock", r#"{"advance":1}"#),
+        ("POST", "/clock", r#"{"set":"2026-01-02T03:04:05Z","speed":0.5}"#),
+        ("GET", "/clock", ""),
+        ("POST", "/clock", r#"{"speed":-1}"#),
         ("POST", "/reset", ""),
         ("POST", "/clock", r#"{"advance_seconds":0}"#),
+        ("GET", "/ledger?path=/x&since=1", ""),
+        ("GET", "/ledger?pth=/x", ""),
+        ("POST", "/assertions", r#"{"match":{"path":"/x"},"exactly":0}"#),
+        ("POST", "/assertions", r#"[{"at_least":1}]"#),
+        ("POST", "/assertions", r#"{"per":"colour"}"#),
         ("GET", "/nothing", ""),
     ] {
         seen.push(format!("{method} {path}: {}", stage.control(method, path, body).await));
@@ -49,9 +57,17 @@ async fn the_common_routes_answer_as_agreed() {
     GET /holds/h?waiting=0: 200 {"waiting":0}
     POST /holds/h/release: 200 {"released":0}
     POST /clock: 200 {"now":"1970-01-01T01:00:00Z"}
-    POST /clock: 422 Failed to deserialize the JSON body into the target type: advance: unknown field `advance`, expected `advance_seconds` at line 1 column 10
+    POST /clock: 422 Failed to deserialize the JSON body into the target type: advance: unknown field `advance`, expected one of `advance_seconds`, `set`, `freeze`, `speed` at line 1 column 10
+    POST /clock: 200 {"now":"2026-01-02T03:04:05Z"}
+    GET /clock: 200 {"now":"2026-01-02T03:04:05Z","frozen":true,"speed":0.5}
+    POST /clock: 400 {"error":"speed is not from 0 to 1000000"}
     POST /reset: 200 {"reset":true}
     POST /clock: 200 {"now":"1970-01-01T00:00:00Z"}
+    GET /ledger?path=/x&since=1: 200 {"entries":[],"next":1,"dropped":0}
+    GET /ledger?pth=/x: 400 {"error":"entries have no \"pth\"; there are: path, method, service, source, client, local, target, status, reason, header:NAME"}
+    POST /assertions: 200 {"held":true,"unmet":[]}
+    POST /assertions: 409 {"held":false,"unmet":[{"said":"there are 0 requests of {\"at_least\":1}","assertion":{"at_least":1},"entries":[]}]}
+    POST /assertions: 400 {"error":"entries have no \"colour\"; there are: path, method, service, source, client, local, target, status, reason, header:NAME"}
     GET /nothing: 404
     "#);
 }
