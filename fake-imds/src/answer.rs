@@ -6,25 +6,24 @@ mod tests;
 
 use bytes::Bytes;
 use fake_kit::fault::Facts;
-use fake_kit::seed::{Canaries, Seed};
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
 use crate::canonical::{Place, Profile};
 use crate::credentials::Kind;
-use crate::instance;
-use crate::options::{Endpoint, HttpTokens, MetadataOptions};
+use crate::imds::Imds;
+use crate::options::{Endpoint, HttpTokens, MetadataOptions, TagsInMetadata};
 use crate::page;
-use crate::token::{self, Mint};
-use crate::tree::{Found, Leaf, Tree};
-use crate::version::{self, Version};
-use crate::world::World;
+use crate::token;
+use crate::tree::{Found, Leaf};
+use crate::version::Version;
+use crate::world::{BadToken, ErrorBody, ListingAlone, Overload, TagsOff};
 
 /// The names of the facts that an answer states.
-pub const FACTS: &[&str] = &["path", "method", "token", "version"];
+pub const FACTS: &[&str] = &["path", "method", "token", "version", "instance"];
 
 /// The header of a token.
-const TOKEN: &str = "x-aws-ec2-metadata-token";
+pub const TOKEN: &str = "x-aws-ec2-metadata-token";
 /// The header of a token's lifetime.
 const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 /// Methods at the token's path (capture of 2020).
@@ -32,15 +31,8 @@ const TOKEN_METHODS: &str = "OPTIONS, PUT";
 /// Methods elsewhere. No capture of such an answer is known.
 const DATA_METHODS: &str = "OPTIONS, GET, HEAD";
 const TOKEN_PATH: &str = "api/token";
-
-/// One instance's metadata service.
-#[derive(Debug, Clone)]
-pub struct Imds {
-    profile: Profile,
-    tree: Tree,
-    mint: Mint,
-    started: Timestamp,
-}
+/// What old stacks listed tags at.
+const TAGS_PATH: &str = "meta-data/tags/instance";
 
 /// A request, as far as it matters.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +60,8 @@ pub struct Answer {
     pub token_seconds: Option<u64>,
     /// The `Allow` header.
     pub allow: Option<&'static str>,
+    /// The `Location` header.
+    pub location: Option<String>,
     /// How far this answer, and all else on its connection, may travel.
     pub hop_limit: Option<u8>,
     /// Why, for the ledger.
@@ -91,6 +85,8 @@ pub enum Content {
     UserData(Bytes, Timestamp),
     /// Credentials, which somebody else issues.
     Credentials(Kind),
+    /// Credentials of the role, with the account.
+    Extended,
     /// An error page.
     Page(Bytes),
 }
@@ -102,33 +98,29 @@ enum Presented {
     Invalid,
 }
 
-impl Imds {
-    /// The service of the world's instance; plants its canaries.
-    pub fn new(world: &World, profile: Profile, seed: &Seed, canaries: &Canaries, started: Timestamp) -> Self {
-        Self {
-            profile,
-            tree: instance::tree(world, seed, canaries, started),
-            mint: Mint::new(seed, &world.instance_id, canaries.plant("host-token")),
-            started,
-        }
-    }
-
-    /// The paths that have a leaf, below a version.
-    pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.tree.paths()
-    }
-}
-
 /// Answers a request.
 pub fn answer(imds: &Imds, options: &MetadataOptions, now: Timestamp, ask: &Ask<'_>) -> Answer {
-    let place = Place::of(imds.profile, ask.path);
+    let known = as_known(imds, ask.path);
+    let place = Place::of(imds.profile(), known.as_deref().unwrap_or(ask.path));
     let presented = presented(imds, now, ask.headers);
     let mut answer = judge(imds, options, now, ask, &place, presented);
-    answer.facts = facts(ask, &place, presented);
+    answer.facts = facts(imds, ask, &place, presented);
+    if known.is_some() {
+        answer.facts.insert("path".to_owned(), ask.path.to_owned());
+    }
     answer
 }
 
-fn facts(ask: &Ask<'_>, place: &Place, presented: Presented) -> Facts {
+/// A version that the world adds has what the last one has that is known.
+fn as_known(imds: &Imds, path: &str) -> Option<String> {
+    let (name, rest) = path
+        .strip_prefix('/')
+        .map(|path| path.split_at(path.find('/').unwrap_or(path.len())))?;
+    let later = imds.switches().later_versions.iter().any(|version| version == name);
+    later.then(|| format!("/{}{rest}", Version::LAST_DATED.name()))
+}
+
+fn facts(imds: &Imds, ask: &Ask<'_>, place: &Place, presented: Presented) -> Facts {
     let token = match presented {
         Presented::None => "none",
         Presented::Valid(_) => "valid",
@@ -140,6 +132,7 @@ fn facts(ask: &Ask<'_>, place: &Place, presented: Presented) -> Facts {
         ("method".to_owned(), ask.method.as_str().to_owned()),
         ("token".to_owned(), token.to_owned()),
         ("version".to_owned(), if v2 { "v2" } else { "v1" }.to_owned()),
+        ("instance".to_owned(), imds.world().instance.id.clone()),
     ])
 }
 
@@ -148,7 +141,6 @@ fn presented(imds: &Imds, now: Timestamp, headers: &HeaderMap) -> Presented {
     match (tokens.next(), tokens.next()) {
         (None, _) => Presented::None,
         (Some(token), None) => imds
-            .mint
             .seconds_left(token.as_bytes(), now)
             .map_or(Presented::Invalid, Presented::Valid),
         (Some(_), Some(_)) => Presented::Invalid,
@@ -163,12 +155,11 @@ fn judge(
     place: &Place,
     presented: Presented,
 ) -> Answer {
-    let profile = imds.profile;
     if ask.over_ipv6 && !options.ipv6 {
         return Answer::with(0, Content::Silence, "the IPv6 endpoint is disabled");
     }
     if options.endpoint == Endpoint::Disabled {
-        return error(profile, 403, "the endpoint is disabled");
+        return error(imds, 403, "the endpoint is disabled");
     }
     if let Place::Under { version, path, slash } = place
         && path == TOKEN_PATH
@@ -178,35 +169,38 @@ fn judge(
         }
         // Captured: a client that appended the slash was forbidden (aws-beam/aws_credentials issue 47).
         if ask.method == Method::PUT {
-            return error(profile, 403, "a slash follows the token path");
+            return error(imds, 403, "a slash follows the token path");
         }
     }
-    let lenient = profile == Profile::Lenient;
+    let lenient = imds.profile() == Profile::Lenient;
     if ask.method == Method::OPTIONS {
         return Answer::with(200, Content::Empty, "methods").allowing(DATA_METHODS);
     }
     if ask.method != Method::GET && ask.method != Method::HEAD && !(lenient && ask.method == Method::POST) {
-        return error(profile, 405, "the method is not one of GET, HEAD").allowing(DATA_METHODS);
+        return error(imds, 405, "the method is not one of GET, HEAD").allowing(DATA_METHODS);
     }
     let left = match presented {
-        Presented::Invalid => return error(profile, 401, "the token is not valid"),
+        Presented::Invalid if ignores_bad_tokens(imds, options) => None,
+        Presented::Invalid => return error(imds, 401, "the token is not valid"),
         Presented::None if options.http_tokens == HttpTokens::Required => {
-            return error(profile, 401, "a token is required");
+            return error(imds, 401, "a token is required");
         }
         Presented::None => None,
         Presented::Valid(left) => Some(left),
     };
-    let Some((content, why)) = find(imds, place) else {
-        return Answer::with(404, Content::Page(page::NOT_FOUND.into()), "nothing is there");
-    };
+    let answer = found(imds, options, now, ask, place);
+    let token_seconds = left.filter(|_| answer.status == 200);
     Answer {
-        token_seconds: left,
-        ..Answer::with(200, content, why)
+        token_seconds,
+        ..answer
     }
 }
 
+fn ignores_bad_tokens(imds: &Imds, options: &MetadataOptions) -> bool {
+    imds.switches().bad_token == BadToken::Ignored && options.http_tokens == HttpTokens::Optional
+}
+
 fn at_token(imds: &Imds, options: &MetadataOptions, now: Timestamp, ask: &Ask<'_>, version: Version) -> Answer {
-    let profile = imds.profile;
     if ask.method == Method::PUT {
         let answer = put_token(imds, now, ask, version);
         return Answer {
@@ -215,53 +209,96 @@ fn at_token(imds: &Imds, options: &MetadataOptions, now: Timestamp, ask: &Ask<'_
         };
     }
     if version != Version::LATEST {
-        return Answer::with(404, Content::Page(page::NOT_FOUND.into()), "nothing is there");
+        return nothing();
     }
     if ask.method == Method::OPTIONS {
         return Answer::with(200, Content::Empty, "methods").allowing(TOKEN_METHODS);
     }
-    error(profile, 405, "the method is not PUT").allowing(TOKEN_METHODS)
+    error(imds, 405, "the method is not PUT").allowing(TOKEN_METHODS)
 }
 
 fn put_token(imds: &Imds, now: Timestamp, ask: &Ask<'_>, version: Version) -> Answer {
     // Captured: curl's own Expect was refused (s3fs-fuse issue 1765).
     if ask.headers.contains_key("expect") {
-        return error(imds.profile, 417, "Expect: this service continues nothing");
+        return error(imds, 417, "Expect: this service continues nothing");
     }
     if ask.headers.contains_key("x-forwarded-for") {
-        return error(imds.profile, 403, "X-Forwarded-For: the request was forwarded");
+        return error(imds, 403, "X-Forwarded-For: the request was forwarded");
     }
     if version != Version::LATEST {
-        return error(imds.profile, 403, "tokens are issued under latest only");
+        return error(imds, 403, "tokens are issued under latest only");
     }
     let Some(ttl) = token::asked_ttl(ask.headers.get_all(TTL).iter().map(|value| value.as_bytes())) else {
-        return error(imds.profile, 400, "the TTL is not one whole number from 1 to 21600");
+        return error(imds, 400, "the TTL is not one whole number from 1 to 21600");
     };
-    let token = imds.mint.issue(now, ttl, ask.number);
+    let token = imds.issue(now, ttl, ask.number);
     Answer {
         token_seconds: Some(u64::from(ttl)),
         ..Answer::with(200, Content::Token(token), "token issued")
     }
 }
 
-fn find(imds: &Imds, place: &Place) -> Option<(Content, &'static str)> {
-    match place {
-        Place::Versions => Some((Content::Text(version::ALL.join("\n").into(), imds.started), "versions")),
-        Place::Under { version, path, .. } => Some(match imds.tree.find(*version, path)? {
-            Found::Leaf(Leaf::Text(text)) => (Content::Text(text, imds.started), "metadata"),
-            Found::Leaf(Leaf::UserData(data)) => (Content::UserData(data, imds.started), "user data"),
-            Found::Leaf(Leaf::Credentials(kind)) => (Content::Credentials(kind), "credentials"),
-            Found::Listing(text) => (Content::Text(text.into(), imds.started), "listing"),
-        }),
-        Place::Nowhere => None,
+fn found(imds: &Imds, options: &MetadataOptions, now: Timestamp, ask: &Ask<'_>, place: &Place) -> Answer {
+    let started = imds.started();
+    let (content, why) = match place {
+        Place::Nowhere => return nothing(),
+        Place::Versions => (Content::Text(imds.versions(), started), "versions"),
+        Place::Under { version, path, slash } => match imds.find(options, now, *version, path) {
+            None if path == TAGS_PATH && tags_are_empty(imds, options) => {
+                (Content::Text(Bytes::new(), started), "tags are not in the metadata")
+            }
+            None => return nothing(),
+            Some(Found::Leaf(Leaf::Text(text))) => (Content::Text(text, started), "metadata"),
+            Some(Found::Leaf(Leaf::Notice(text, changed))) => (Content::Text(text, changed), "metadata"),
+            Some(Found::Leaf(Leaf::Signature(form))) => (Content::Text(imds.signature(form), started), "metadata"),
+            Some(Found::Leaf(Leaf::UserData(data))) => (Content::UserData(data, started), "user data"),
+            Some(Found::Leaf(Leaf::Credentials(kind))) => (Content::Credentials(kind), "credentials"),
+            Some(Found::Leaf(Leaf::Extended)) => (Content::Extended, "credentials"),
+            Some(Found::Listing(text)) => match imds.switches().listing_without_slash {
+                ListingAlone::Redirect if !slash => return redirect(ask.path),
+                ListingAlone::Empty if !slash => (Content::Text(Bytes::new(), started), "a listing without its slash"),
+                ListingAlone::Listing | ListingAlone::Redirect | ListingAlone::Empty => {
+                    (Content::Text(text.into(), started), "listing")
+                }
+            },
+        },
+    };
+    Answer::with(200, content, why)
+}
+
+fn tags_are_empty(imds: &Imds, options: &MetadataOptions) -> bool {
+    imds.switches().tags_off == TagsOff::Empty && options.instance_metadata_tags == TagsInMetadata::Disabled
+}
+
+fn nothing() -> Answer {
+    Answer::with(404, Content::Page(page::NOT_FOUND.into()), "nothing is there")
+}
+
+fn redirect(path: &str) -> Answer {
+    Answer {
+        location: Some(format!("{path}/")),
+        ..Answer::with(301, Content::Empty, "a listing without its slash")
     }
 }
 
-/// An error answer: an empty body, or the page that the profile asks for.
-pub fn error(profile: Profile, status: u16, why: &'static str) -> Answer {
-    let content = match profile {
-        Profile::Ec2 | Profile::Lenient => Content::Empty,
+/// What a throttled client is told.
+pub fn overloaded(imds: &Imds, facts: Facts) -> Answer {
+    let why = "throttled";
+    let answer = match imds.switches().overload {
+        Overload::Unavailable => error(imds, 503, why),
+        Overload::TooManyRequests => error(imds, 429, why),
+        Overload::Reset => Answer::with(0, Content::Silence, why),
+    };
+    Answer { facts, ..answer }
+}
+
+/// An error answer: an empty body, or the page that profile or switch ask for.
+pub fn error(imds: &Imds, status: u16, why: &'static str) -> Answer {
+    let paged = matches!(status, 400 | 403) && imds.switches().error_body == ErrorBody::Page;
+    let content = match imds.profile() {
         Profile::Aemm => Content::Page(page::aemm(status, phrase(status)).into()),
+        Profile::Ec2 | Profile::Lenient if paged => Content::Page(page::ec2(status, phrase(status)).into()),
+        Profile::Ec2 | Profile::Lenient => Content::Empty,
     };
     Answer::with(status, content, why)
 }
@@ -284,6 +321,7 @@ impl Answer {
             content,
             token_seconds: None,
             allow: None,
+            location: None,
             hop_limit: None,
             why,
             facts: Facts::new(),

@@ -1,4 +1,4 @@
-//! Puts the parts of one metadata service together. It must not know listeners, files or the command line.
+//! Puts the parts of the metadata services together. It must not know listeners, files or the command line.
 
 use std::sync::{Arc, Weak};
 
@@ -7,11 +7,16 @@ use fake_kit::clock::Clock;
 use fake_kit::control::{self, ControlState};
 use fake_kit::seed::{Canaries, Seed};
 
-use crate::answer::{FACTS, Imds};
+use crate::answer::FACTS;
 use crate::canonical::Profile;
+use crate::fleet::Fleet;
+use crate::imds::Imds;
+use crate::instance::Marker;
 use crate::issuer::{Issuer, StsControl};
+use crate::machine::Machine;
+use crate::orders;
 use crate::purse::Purse;
-use crate::service::{self, Endpoint};
+use crate::service::Endpoint;
 use crate::world::World;
 
 /// How a metadata service is set up, beside its world.
@@ -29,7 +34,7 @@ pub struct Settings {
     pub seed: Seed,
 }
 
-/// A metadata service, ready to be served.
+/// The metadata services of some instances, ready to be served.
 #[derive(Debug)]
 pub struct Assembly {
     /// What answers metadata requests.
@@ -38,8 +43,8 @@ pub struct Assembly {
     pub router: Router,
 }
 
-/// Puts a metadata service together.
-pub fn assemble(world: World, settings: Settings) -> Assembly {
+/// Puts the metadata services of these worlds together.
+pub fn assemble(worlds: &[World], settings: Settings) -> Assembly {
     let Settings {
         profile,
         keep_alive,
@@ -48,9 +53,19 @@ pub fn assemble(world: World, settings: Settings) -> Assembly {
         seed,
     } = settings;
     let canaries = Canaries::new(seed.clone());
-    let imds = Imds::new(&world, profile, &seed, &canaries, clock.now());
-    let options = world.options;
-    let purse = Purse::new(Issuer::new(world, seed, canaries.clone(), sts));
+    let started = clock.now();
+    let machines = worlds
+        .iter()
+        .enumerate()
+        .map(|(number, world)| {
+            let imds = Imds::new(world, number, profile, &seed, &canaries, started);
+            let marker = Marker::of(&canaries, world, number);
+            Machine::new(
+                imds,
+                Purse::new(Issuer::new(world.clone(), seed.clone(), marker, sts.clone())),
+            )
+        })
+        .collect();
     let mut control = ControlState::new(clock, canaries, FACTS);
     let endpoint = Arc::new_cyclic(|endpoint: &Weak<Endpoint>| {
         let endpoint = endpoint.clone();
@@ -59,8 +74,8 @@ pub fn assemble(world: World, settings: Settings) -> Assembly {
                 endpoint.reset();
             }
         });
-        Endpoint::new(imds, profile, keep_alive, options, purse, control.clone())
+        Endpoint::new(Fleet::of(worlds), machines, keep_alive, control.clone())
     });
-    let router = control::router(control).merge(service::routes(Arc::clone(&endpoint)));
+    let router = control::router(control).merge(orders::routes(Arc::clone(&endpoint)));
     Assembly { endpoint, router }
 }

@@ -53,7 +53,7 @@ impl Place {
         match self {
             Self::Versions => "/".to_owned(),
             Self::Under { version, path, slash } => {
-                let name = crate::version::ALL.get(version.index()).copied().unwrap_or_default();
+                let name = version.name();
                 let inner = if path.is_empty() {
                     String::new()
                 } else {

@@ -1,22 +1,22 @@
 //! The command line of `fake-imds`, and what runs behind it. It must not know exit codes.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use fake_kit::clock::Clock;
 use fake_kit::listen::{BindError, Listen};
 use fake_kit::seed::Seed;
 use fake_kit::{ambient, serve};
+use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::assembly::{Assembly, Settings, assemble};
 use crate::canonical::Profile;
+use crate::identity::CERTIFICATES;
+use crate::in_process::wire;
 use crate::issuer::StsControl;
-use crate::world::{self, BrokenWorld, World};
-
-/// Bytes of a request's body; the service reads none.
-const BODY_BYTES: usize = 64 * 1024;
+use crate::world::{self, BrokenWorld, Tolerance, World};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,37 +26,53 @@ Examples:
             --control unix:/run/imds.sock --sts-control unix:/run/sts.sock --world world.toml
 
 Control API (JSON):
-  GET  /ledger?since=SEQ          every request, with source, facts and answer
+  GET  /ledger?since=SEQ          every request, with source, facts and answer; ?version=v1&status=2* for some
+  POST /assertions                {\"match\":{\"version\":\"v1\"},\"exactly\":0}, also at_least, at_most, per, in_order
   GET  /canaries                  the markers in everything secret, by name
   POST /faults                    {\"match\":{\"path\":\"*/lab-host\"},\"times\":1,\"effect\":{\"hold\":\"swap\"}}
-       facts to match: path, method, token (none|valid|invalid), version (v1|v2)
+       facts to match: path, method, token (none|valid|invalid), version (v1|v2), instance
+       which of them: times, skip, percent, from, until
        effects: {\"hold\":NAME} {\"error\":{\"status\":503}} {\"lifetime_seconds\":5}
-                {\"reset\":true} {\"rewrite\":{KEY:VALUE}}
-       rewrite keys: status, body, truncate, hop-limit, header:NAME, credentials:FIELD
+                {\"reset\":true} {\"hang\":true} {\"delay_milliseconds\":800} {\"rewrite\":{KEY:VALUE}}
+       rewrite keys: status, body, truncate, hop-limit, expires-in, header:NAME, credentials:FIELD
   DELETE /faults/ID               or /faults for all
   GET  /holds/NAME?waiting=1      answers once a request waits there
   POST /holds/NAME/release        lets it go
-  POST /clock                     {\"advance_seconds\":3600}
-  PUT  /metadata-options          {\"http_tokens\":\"required\",\"hop_limit\":1}; also endpoint, ipv6
-  POST /reset                     ledger, faults, holds, clock, options, credentials
+  POST /clock                     {\"advance_seconds\":3600} {\"set\":TIME} {\"freeze\":true} {\"speed\":60}
+  GET  /instances                 all of them; ?instance=ID makes the next three mean one
+  PUT  /metadata-options          {\"http_tokens\":\"required\",\"hop_limit\":1}; also endpoint, ipv6,
+                                  instance_metadata_tags
+  POST /timeline                  {\"after\":30,\"spot\":\"terminate\"}; also rebalance, event, complete, cancel,
+                                  lifecycle_state, rotate, tags
+  POST /tokens/revoke             {} for all, or {\"token\":TOKEN}
+  POST /reset                     ledger, faults, holds, clock, options, timeline, credentials
 
-world.toml:
+world.toml (an empty one will do; `fake-imds schema` says all that it may hold):
   [account]   id, region, partition
-  [instance]  id, profile, role, http_tokens, hop_limit, endpoint, ipv6, user_data
+  [instance]  id, profile, role, http_tokens, hop_limit, endpoint, ipv6, user_data, …
   [instance.tags]  NAME = \"value\"
 
 Exit codes: 0 stopped on request, 1 could not serve, 2 wrong usage or a broken world file.";
 
 /// A fake EC2 instance metadata service (IMDSv1 and IMDSv2).
 #[derive(Debug, Parser)]
-#[command(name = "fake-imds", version, after_help = EXAMPLES)]
+#[command(
+    name = "fake-imds",
+    version,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Where to serve metadata: ADDRESS:PORT (port 0 takes a free one) or unix:PATH. May be repeated.
     #[arg(long, required = true, value_name = "ADDR")]
     pub listen: Vec<Listen>,
     /// Where to serve the control API. Nothing under test should be able to reach it; unix:PATH is safest.
-    #[arg(long, value_name = "ADDR")]
-    pub control: Listen,
+    #[arg(long, required = true, value_name = "ADDR")]
+    pub control: Option<Listen>,
     /// The world to show; a built-in one without it.
     #[arg(long, value_name = "FILE")]
     pub world: Option<PathBuf>,
@@ -72,6 +88,33 @@ pub struct Cli {
     /// Serve further requests on a connection; the real service closes each.
     #[arg(long)]
     pub keep_alive: bool,
+    /// Take values from the world that AWS could never produce.
+    #[arg(long)]
+    pub anything_goes: bool,
+    /// Let the time stand still at this moment (2026-01-02T03:04:05Z) until the control API moves it.
+    #[arg(long, value_name = "TIME")]
+    pub frozen_at: Option<Timestamp>,
+}
+
+/// What else the program does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Print the JSON schema of a world file.
+    Schema,
+    /// Say everything that is wrong with a world file.
+    Check {
+        /// The world file.
+        file: PathBuf,
+        /// Take values that AWS could never produce.
+        #[arg(long)]
+        anything_goes: bool,
+    },
+    /// Print the certificates that verify identity documents, or one of them.
+    Certificates {
+        /// signature, pkcs7, rsa2048, dsa2048 or ca.
+        #[arg(value_parser = CERTIFICATES.map(|(name, _)| name))]
+        name: Option<String>,
+    },
 }
 
 /// Why the fake does not serve.
@@ -94,6 +137,9 @@ pub enum ServeError {
     /// Anything else the system refused.
     #[error("cannot serve")]
     System(#[from] io::Error),
+    /// Clap was told that there is one.
+    #[error("no control listener; give --control")]
+    NoControl,
 }
 
 /// Serves until asked to stop. Says on `out` where.
@@ -101,36 +147,64 @@ pub enum ServeError {
 /// # Errors
 /// It could not begin to serve.
 pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), ServeError> {
+    if let Some(command) = cli.command {
+        return say(command, out);
+    }
     let stop = ambient::stop_requested()?;
-    let world = match cli.world {
-        Some(path) => {
-            let text = std::fs::read_to_string(&path).map_err(|source| ServeError::UnreadableWorld {
-                path: path.clone(),
-                source,
-            })?;
-            world::parse(&path.display().to_string(), &text)?
-        }
-        None => World::default(),
+    let tolerance = tolerance(cli.anything_goes);
+    let worlds = match &cli.world {
+        Some(path) => read(path, tolerance)?,
+        None => vec![World::default()],
     };
-    let seed = Seed::new(cli.seed);
     let settings = Settings {
         profile: cli.profile,
         keep_alive: cli.keep_alive,
         sts: cli.sts_control,
-        clock: Clock::system(),
-        seed,
+        clock: cli.frozen_at.map_or_else(Clock::system, Clock::frozen),
+        seed: Seed::new(cli.seed),
     };
-    let Assembly { endpoint, router } = assemble(world, settings);
+    let Assembly { endpoint, router } = assemble(&worlds, settings);
     let mut data = Vec::with_capacity(cli.listen.len());
     for listen in &cli.listen {
         data.push(listen.bind().await?);
     }
-    let bound = cli.control.bind().await?;
-    let wire = serve::Options {
-        title_case_headers: true,
-        keep_alive: cli.keep_alive,
-        body_limit: BODY_BYTES,
-    };
-    serve::run(data, bound, router, endpoint, wire, out, stop).await?;
+    let bound = cli.control.ok_or(ServeError::NoControl)?.bind().await?;
+    serve::run(data, bound, router, endpoint, wire(cli.keep_alive), out, stop).await?;
     Ok(())
+}
+
+fn say(command: Command, out: &mut (dyn Write + Send)) -> Result<(), ServeError> {
+    match command {
+        Command::Schema => writeln!(out, "{:#}", world::schema())?,
+        Command::Check { file, anything_goes } => {
+            let worlds = read(&file, tolerance(anything_goes))?;
+            let count = worlds.len();
+            let instances = if count == 1 { "instance" } else { "instances" };
+            writeln!(out, "{}: {count} {instances}, no fault", file.display())?;
+        }
+        Command::Certificates { name } => {
+            for (known, pem) in CERTIFICATES {
+                if name.as_deref().is_none_or(|name| name == known) {
+                    write!(out, "{pem}")?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tolerance(anything_goes: bool) -> Tolerance {
+    if anything_goes {
+        Tolerance::AnythingGoes
+    } else {
+        Tolerance::Plausible
+    }
+}
+
+fn read(path: &Path, tolerance: Tolerance) -> Result<Vec<World>, ServeError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ServeError::UnreadableWorld {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(world::parse(&path.display().to_string(), &text, tolerance)?)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use fake_kit::seed::{Canaries, Seed};
+use fake_kit::seed::Seed;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::rt::{Read, Write};
@@ -23,8 +23,9 @@ use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::credentials::{Credentials, Issued, Kind};
+use crate::instance::Marker;
 use crate::secret::Secret;
-use crate::world::World;
+use crate::world::{ProfileState, World};
 
 /// How long the fake STS may take.
 const STS_TIME: Duration = Duration::from_secs(5);
@@ -129,7 +130,7 @@ pub enum IssueError {
 pub struct Issuer {
     world: World,
     seed: Seed,
-    canaries: Canaries,
+    marker: Marker,
     sts: Option<StsControl>,
     issued: AtomicU64,
 }
@@ -144,14 +145,14 @@ struct Given {
 
 impl Issuer {
     /// An issuer for the world's instance; plants the canaries of its roles.
-    pub fn new(world: World, seed: Seed, canaries: Canaries, sts: Option<StsControl>) -> Self {
+    pub fn new(world: World, seed: Seed, marker: Marker, sts: Option<StsControl>) -> Self {
         for kind in [Kind::Role, Kind::Identity] {
-            canaries.plant(canary_name(kind));
+            marker.plant(canary_name(kind));
         }
         Self {
             world,
             seed,
-            canaries,
+            marker,
             sts,
             issued: AtomicU64::new(0),
         }
@@ -162,6 +163,14 @@ impl Issuer {
     /// # Errors
     /// The fake STS could not be asked, or did not give any.
     pub async fn issue(&self, kind: Kind, now: Timestamp, lifetime_seconds: u64) -> Result<Issued, IssueError> {
+        let instance = &self.world.instance;
+        if kind == Kind::Role && instance.profile_state == ProfileState::Untrusted {
+            return Ok(Issued::Refused {
+                role: instance.role.clone(),
+                at: now,
+                said: "profile_state is untrusted".to_owned(),
+            });
+        }
         match &self.sts {
             Some(control) => self.ask(control, kind, now, lifetime_seconds).await,
             None => {
@@ -178,10 +187,10 @@ impl Issuer {
         let expiration = now
             .checked_add(SignedDuration::from_secs(seconds))
             .map_err(|_| endless())?;
-        let canary = self.canaries.plant(canary_name(kind));
+        let canary = self.marker.plant(canary_name(kind));
         let provenance = json!({
             "role_arn": self.world.role_arn(kind),
-            "session_name": self.world.instance_id,
+            "session_name": self.world.instance.id,
             "requester": "ec2.amazonaws.com",
             "requester_key": "",
             "nonce": self.seed.base32("nonce", number, 12),
@@ -210,7 +219,7 @@ impl Issuer {
     ) -> Result<Issued, IssueError> {
         let wish = json!({
             "role_arn": self.world.role_arn(kind),
-            "session_name": self.world.instance_id,
+            "session_name": self.world.instance.id,
             "via": via(kind),
             "duration_seconds": lifetime_seconds,
             "canary": canary_name(kind),
@@ -223,7 +232,7 @@ impl Issuer {
         // The role is gone, or does not trust EC2: the real service says so in a document with status 200 (captures).
         if status == StatusCode::FORBIDDEN || status == StatusCode::NOT_FOUND {
             return Ok(Issued::Refused {
-                role: self.world.role.clone(),
+                role: self.world.instance.role.clone(),
                 at: now,
                 said: said(),
             });
@@ -331,11 +340,19 @@ fn broken(control: &StsControl, source: impl std::error::Error + Send + Sync + '
 
 #[cfg(test)]
 mod tests {
+    use fake_kit::seed::Canaries;
+
     use super::*;
 
-    fn issuer() -> Issuer {
+    fn over(control: Option<StsControl>) -> Issuer {
         let seed = Seed::default();
-        Issuer::new(World::default(), seed.clone(), Canaries::new(seed), None)
+        let world = World::default();
+        let marker = Marker::of(&Canaries::new(seed.clone()), &world, 0);
+        Issuer::new(world, seed, marker, control)
+    }
+
+    fn issuer() -> Issuer {
+        over(None)
     }
 
     async fn issue(issuer: &Issuer, kind: Kind) -> Credentials {
@@ -349,7 +366,7 @@ mod tests {
     async fn minted_credentials_are_well_formed_and_carry_the_canary() {
         let issuer = issuer();
         for (kind, name) in [(Kind::Role, "host-role"), (Kind::Identity, "identity-role")] {
-            let canary = issuer.canaries.plant(name);
+            let canary = issuer.marker.plant(name);
             let set = issue(&issuer, kind).await;
             assert_eq!(set.access_key_id.len(), 20);
             assert_eq!(set.secret_access_key.expose().len(), 40);
@@ -364,9 +381,10 @@ mod tests {
     async fn an_sts_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let control: StsControl = format!("unix:{}/nobody", folder.path().display()).parse().unwrap();
-        let seed = Seed::default();
-        let issuer = Issuer::new(World::default(), seed.clone(), Canaries::new(seed), Some(control));
-        let error = issuer.issue(Kind::Role, Timestamp::UNIX_EPOCH, 3600).await.unwrap_err();
+        let error = over(Some(control))
+            .issue(Kind::Role, Timestamp::UNIX_EPOCH, 3600)
+            .await
+            .unwrap_err();
         assert!(
             error.to_string().starts_with("cannot reach the fake STS at unix:"),
             "{error}"

@@ -23,6 +23,16 @@ pub enum Endpoint {
     Disabled,
 }
 
+/// Whether the instance's tags are in its metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TagsInMetadata {
+    /// They are.
+    Enabled,
+    /// `tags/` is not there.
+    Disabled,
+}
+
 /// The options in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MetadataOptions {
@@ -34,6 +44,8 @@ pub struct MetadataOptions {
     pub endpoint: Endpoint,
     /// Whether the IPv6 endpoint answers.
     pub ipv6: bool,
+    /// Whether tags are in the metadata.
+    pub instance_metadata_tags: TagsInMetadata,
 }
 
 /// A change of some options, as `PUT /metadata-options` takes it.
@@ -44,6 +56,7 @@ pub struct Change {
     hop_limit: Option<u8>,
     endpoint: Option<Endpoint>,
     ipv6: Option<bool>,
+    instance_metadata_tags: Option<TagsInMetadata>,
 }
 
 /// Hop limits that EC2 accepts.
@@ -57,6 +70,7 @@ impl MetadataOptions {
             hop_limit: change.hop_limit.unwrap_or(self.hop_limit),
             endpoint: change.endpoint.unwrap_or(self.endpoint),
             ipv6: change.ipv6.unwrap_or(self.ipv6),
+            instance_metadata_tags: change.instance_metadata_tags.unwrap_or(self.instance_metadata_tags),
         };
         HOP_LIMITS.contains(&changed.hop_limit).then_some(changed)
     }

@@ -14,6 +14,11 @@ pub const NOT_FOUND: &str = "<?xml version=\"1.0\" encoding=\"iso-8859-1\"?>
 </html>
 ";
 
+/// The page of a 404 with another title, for statuses of which no capture is known.
+pub fn ec2(status: u16, phrase: &str) -> String {
+    NOT_FOUND.replace("404 - Not Found", &format!("{status} - {phrase}"))
+}
+
 /// An error page laid out as amazon-ec2-metadata-mock's (its `401_response.golden`).
 pub fn aemm(status: u16, phrase: &str) -> String {
     format!(

@@ -24,10 +24,11 @@ struct Slot {
 }
 
 impl Slot {
-    fn current(&self, now: Timestamp) -> Option<Issued> {
+    fn current(&self, now: Timestamp, rotated: Option<Timestamp>) -> Option<Issued> {
         let set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |issued: Timestamp| rotated.is_none_or(|rotated| issued >= rotated);
         set.as_ref()
-            .filter(|issued| matches!(issued, Issued::Credentials(set) if set.current(now)))
+            .filter(|issued| matches!(issued, Issued::Credentials(set) if set.current(now) && fresh(set.last_updated)))
             .cloned()
     }
 }
@@ -42,11 +43,18 @@ impl Purse {
         }
     }
 
-    /// The current credentials, new ones if the old are about to expire. With a lifetime, new ones that live so long and are not kept.
+    /// The current credentials, new ones if the old are about to expire or are from before they were rotated. With a lifetime, new ones that live so long and are
+    /// not kept.
     ///
     /// # Errors
     /// There are no current ones, and none could be issued.
-    pub async fn current(&self, kind: Kind, now: Timestamp, lifetime: Option<u64>) -> Result<Issued, IssueError> {
+    pub async fn current(
+        &self,
+        kind: Kind,
+        now: Timestamp,
+        rotated: Option<Timestamp>,
+        lifetime: Option<u64>,
+    ) -> Result<Issued, IssueError> {
         if let Some(seconds) = lifetime {
             return self.issuer.issue(kind, now, seconds).await;
         }
@@ -54,11 +62,11 @@ impl Purse {
             Kind::Role => &self.role,
             Kind::Identity => &self.identity,
         };
-        if let Some(issued) = slot.current(now) {
+        if let Some(issued) = slot.current(now, rotated) {
             return Ok(issued);
         }
         let _fetching = slot.fetching.lock().await;
-        if let Some(issued) = slot.current(now) {
+        if let Some(issued) = slot.current(now, rotated) {
             return Ok(issued);
         }
         let issued = self.issuer.issue(kind, now, LIFETIME_SECONDS).await?;
@@ -80,39 +88,59 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
+    use crate::instance::Marker;
     use crate::world::World;
 
     fn purse() -> Purse {
-        let seed = Seed::default();
-        Purse::new(Issuer::new(World::default(), seed.clone(), Canaries::new(seed), None))
+        let (seed, world) = (Seed::default(), World::default());
+        let marker = Marker::of(&Canaries::new(seed.clone()), &world, 0);
+        Purse::new(Issuer::new(world, seed, marker, None))
     }
 
     #[tokio::test]
     async fn one_set_is_repeated_until_five_minutes_before_its_expiry() {
         let purse = purse();
         let start = Timestamp::UNIX_EPOCH;
-        let first = purse.current(Kind::Role, start, None).await.unwrap();
+        let first = purse.current(Kind::Role, start, None, None).await.unwrap();
         let before = start + SignedDuration::from_secs(21_600 - 301);
-        assert_eq!(purse.current(Kind::Role, before, None).await.unwrap(), first);
+        assert_eq!(purse.current(Kind::Role, before, None, None).await.unwrap(), first);
         let after = start + SignedDuration::from_secs(21_600 - 300);
-        assert_ne!(purse.current(Kind::Role, after, None).await.unwrap(), first);
+        assert_ne!(purse.current(Kind::Role, after, None, None).await.unwrap(), first);
+    }
+
+    #[tokio::test]
+    async fn rotated_credentials_are_not_given_again() {
+        let purse = purse();
+        let start = Timestamp::UNIX_EPOCH;
+        let first = purse.current(Kind::Role, start, None, None).await.unwrap();
+        let later = start + SignedDuration::from_secs(9);
+        assert_eq!(
+            purse.current(Kind::Role, later, Some(start), None).await.unwrap(),
+            first
+        );
+        let second = purse.current(Kind::Role, later, Some(later), None).await.unwrap();
+        assert_ne!(second, first);
+        assert_eq!(
+            purse.current(Kind::Role, later, Some(later), None).await.unwrap(),
+            second
+        );
     }
 
     #[tokio::test]
     async fn a_short_lifetime_is_not_kept() {
         let purse = purse();
         let start = Timestamp::UNIX_EPOCH;
-        let short = purse.current(Kind::Role, start, Some(5)).await.unwrap();
-        assert_ne!(purse.current(Kind::Role, start, None).await.unwrap(), short);
+        let short = purse.current(Kind::Role, start, None, Some(5)).await.unwrap();
+        assert_ne!(purse.current(Kind::Role, start, None, None).await.unwrap(), short);
     }
 
     #[tokio::test]
     async fn the_kinds_do_not_mix_and_a_cleared_purse_is_empty() {
         let purse = purse();
         let start = Timestamp::UNIX_EPOCH;
-        let role = purse.current(Kind::Role, start, None).await.unwrap();
-        assert_ne!(purse.current(Kind::Identity, start, None).await.unwrap(), role);
+        let role = purse.current(Kind::Role, start, None, None).await.unwrap();
+        assert_ne!(purse.current(Kind::Identity, start, None, None).await.unwrap(), role);
         purse.clear();
-        assert_ne!(purse.current(Kind::Role, start, None).await.unwrap(), role);
+        assert_ne!(purse.current(Kind::Role, start, None, None).await.unwrap(), role);
     }
 }

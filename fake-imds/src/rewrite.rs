@@ -1,15 +1,21 @@
-//! The keys of a rewrite fault: `status`, `body`, `truncate`, `hop-limit`, `header:NAME` and `credentials:FIELD`. An empty value removes a
-//! header or field. It must not know which requests are struck.
+//! The keys of a rewrite fault: `status`, `body`, `truncate`, `hop-limit`, `expires-in`, `header:NAME` and `credentials:FIELD`. An empty value
+//! removes a header or field. It must not know which requests are struck.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+use jiff::{SignedDuration, Timestamp};
 
-use crate::credentials::Fields;
+use crate::credentials::{Fields, seconds};
 
-/// Applies `credentials:FIELD` keys to a credentials document.
-pub fn fields(rewrite: &BTreeMap<String, String>, fields: &mut Fields) {
+/// Applies `expires-in` (seconds, also from the past) and `credentials:FIELD` keys to a credentials document.
+pub fn fields(rewrite: &BTreeMap<String, String>, fields: &mut Fields, now: Timestamp) {
+    if let Some(at) = rewrite.get("expires-in").and_then(|text| expiry(text, now))
+        && let Some((_, expiration)) = fields.iter_mut().find(|(field, _)| field == "Expiration")
+    {
+        *expiration = seconds(at);
+    }
     for (key, value) in rewrite {
         let Some(name) = key.strip_prefix("credentials:") else {
             continue;
@@ -22,6 +28,10 @@ pub fn fields(rewrite: &BTreeMap<String, String>, fields: &mut Fields) {
             fields.push((name.to_owned(), value.clone()));
         }
     }
+}
+
+fn expiry(seconds: &str, now: Timestamp) -> Option<Timestamp> {
+    now.checked_add(SignedDuration::from_secs(seconds.parse().ok()?)).ok()
 }
 
 /// The body after `body` and `truncate`.
@@ -48,6 +58,7 @@ pub fn response(rewrite: &BTreeMap<String, String>, response: &mut Response<Byte
                 .map(|status| *response.status_mut() = status)
                 .is_ok(),
             ("hop-limit", _) => value.parse::<u8>().is_ok_and(|hops| hops > 0),
+            ("expires-in", _) => value.parse::<i64>().is_ok(),
             ("truncate", _) => value.parse::<usize>().is_ok(),
             ("body", _) => true,
             (_, Some(name)) => header(response, name, value),
@@ -98,7 +109,7 @@ mod tests {
             ("credentials:Token", ""),
             ("credentials:New", "1"),
         ]);
-        fields(&rewrite, &mut document);
+        fields(&rewrite, &mut document, Timestamp::UNIX_EPOCH);
         assert_eq!(
             document,
             [
@@ -106,6 +117,20 @@ mod tests {
                 ("New".to_owned(), "1".to_owned())
             ]
         );
+    }
+
+    #[test]
+    fn credentials_may_expire_sooner_or_be_expired() {
+        for (text, expected) in [
+            ("90", "1970-01-01T00:01:30Z"),
+            ("-60", "1969-12-31T23:59:00Z"),
+            ("soon", "T"),
+            ("9223372036854775807", "T"),
+        ] {
+            let mut document: Fields = vec![("Expiration".to_owned(), "T".to_owned())];
+            fields(&keys(&[("expires-in", text)]), &mut document, Timestamp::UNIX_EPOCH);
+            assert_eq!(document[0].1, expected);
+        }
     }
 
     #[test]

@@ -3,40 +3,30 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use bytes::Bytes;
-use fake_kit::control::{ControlState, refusal};
+use fake_kit::control::ControlState;
 use fake_kit::fault::Strike;
 use fake_kit::ledger::Entry;
 use fake_kit::serve::{Malformed, Reply, Request, Service};
-use http::StatusCode;
 use jiff::Timestamp;
 
-use crate::answer::{self, Answer, Ask, Content, Imds};
-use crate::canonical::Profile;
-use crate::credentials::{Issued, object};
-use crate::options::{Change, MetadataOptions};
-use crate::purse::Purse;
+use crate::answer::{self, Answer, Ask, Content, TOKEN};
+use crate::credentials::{Issued, Kind, object};
+use crate::fleet::{Fleet, Origin};
+use crate::machine::Machine;
 use crate::rewrite;
 use crate::wire::{self, Frame, Layout};
 
 /// What the ledger calls this fake.
 const NAME: &str = "imds";
 
-/// The running metadata service of one instance.
+/// The running metadata services of all instances.
 #[derive(Debug)]
 pub struct Endpoint {
-    imds: Imds,
-    profile: Profile,
+    fleet: Fleet,
+    machines: Vec<Machine>,
     keep_alive: bool,
-    first_options: MetadataOptions,
-    options: Mutex<MetadataOptions>,
-    purse: Purse,
     control: ControlState,
     requests: AtomicU64,
 }
@@ -47,55 +37,54 @@ struct Finished {
 }
 
 impl Endpoint {
-    /// The service, with nothing asked yet.
-    pub fn new(
-        imds: Imds,
-        profile: Profile,
-        keep_alive: bool,
-        options: MetadataOptions,
-        purse: Purse,
-        control: ControlState,
-    ) -> Self {
+    /// The services, with nothing asked yet. There are as many machines as claims of the fleet, in their order.
+    pub fn new(fleet: Fleet, machines: Vec<Machine>, keep_alive: bool, control: ControlState) -> Self {
         Self {
-            imds,
-            profile,
+            fleet,
+            machines,
             keep_alive,
-            first_options: options,
-            options: Mutex::new(options),
-            purse,
             control,
             requests: AtomicU64::new(0),
         }
     }
 
-    /// The metadata options in force.
-    pub fn options(&self) -> MetadataOptions {
-        *self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    /// All instances.
+    pub fn machines(&self) -> &[Machine] {
+        &self.machines
     }
 
-    /// The options of the world again, and no credentials issued yet.
+    /// What the control API steers.
+    pub fn control(&self) -> &ControlState {
+        &self.control
+    }
+
+    /// As at the start.
     pub fn reset(&self) {
-        *self.options.lock().unwrap_or_else(PoisonError::into_inner) = self.first_options;
-        self.purse.clear();
+        for machine in &self.machines {
+            machine.reset();
+        }
     }
 
-    fn change(&self, change: Change) -> Option<MetadataOptions> {
-        let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
-        *options = options.with(change)?;
-        Some(*options)
+    fn machine(&self, request: &Request) -> Option<&Machine> {
+        let origin = Origin {
+            local: request.connection.local(),
+            source: request.connection.source(),
+            token: request.headers.get(TOKEN).map(|token| token.as_bytes()),
+        };
+        self.machines.get(self.fleet.choose(origin))
     }
 
-    async fn finish(&self, answer: Answer, strike: &Strike) -> Finished {
+    async fn finish(&self, machine: &Machine, answer: Answer, strike: &Strike) -> Finished {
         let now = self.control.clock.now();
         let mut story = strike.story.clone();
         let mut token_seconds = answer.token_seconds;
         let mut status = answer.status;
-        let mut allow = answer.allow;
+        let (mut allow, mut location) = (answer.allow, answer.location);
         let content = match &strike.error {
             Some(failure) => {
-                (status, token_seconds, allow) = (failure.status, None, None);
+                (status, token_seconds, allow, location) = (failure.status, None, None, None);
                 if failure.message.is_empty() {
-                    answer::error(self.profile, status, "").content
+                    answer::error(&machine.imds(), status, "").content
                 } else {
                     Content::Page(failure.message.clone().into())
                 }
@@ -111,29 +100,33 @@ impl Endpoint {
             Content::Text(text, changed) => (Layout::Data(changed), text),
             Content::UserData(data, changed) => (Layout::UserData(changed), data),
             Content::Page(page) => (Layout::Page, page),
-            Content::Credentials(kind) => match self.purse.current(kind, now, strike.lifetime_seconds).await {
-                Ok(issued) => {
-                    if let Issued::Refused { said, .. } = &issued {
-                        story.push(format!("the fake STS refused: {said}"));
-                    }
-                    (
-                        Layout::Data(issued.changed()),
-                        document(&issued.fields(), &strike.rewrite),
-                    )
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no credentials");
-                    story.push(error.to_string());
+            Content::Credentials(kind) => match self.credentials(machine, kind, None, strike, &mut story).await {
+                Some(laid_out) => laid_out,
+                None => {
                     (status, token_seconds) = (500, None);
                     (Layout::Empty, Bytes::new())
                 }
             },
+            Content::Extended => {
+                let account = machine.imds().world().account.id.clone();
+                match self
+                    .credentials(machine, Kind::Role, Some(account), strike, &mut story)
+                    .await
+                {
+                    Some(laid_out) => laid_out,
+                    None => {
+                        (status, token_seconds) = (500, None);
+                        (Layout::Empty, Bytes::new())
+                    }
+                }
+            }
         };
         let frame = Frame {
             status,
             layout,
             token_seconds,
             allow,
+            location,
             keep_alive: self.keep_alive,
             now,
         };
@@ -146,11 +139,37 @@ impl Endpoint {
             reason: story.join("; "),
         }
     }
+
+    /// The document of credentials, with the account where it is asked for; nothing if none could be had.
+    async fn credentials(
+        &self,
+        machine: &Machine,
+        kind: Kind,
+        account: Option<String>,
+        strike: &Strike,
+        story: &mut Vec<String>,
+    ) -> Option<(Layout, Bytes)> {
+        let now = self.control.clock.now();
+        match machine.credentials(kind, now, strike.lifetime_seconds).await {
+            Ok(issued) => {
+                if let Issued::Refused { said, .. } = &issued {
+                    story.push(format!("the fake STS refused: {said}"));
+                }
+                let mut fields = issued.fields();
+                fields.extend(account.map(|account| ("AccountId".to_owned(), account)));
+                Some((Layout::Data(issued.changed()), document(fields, &strike.rewrite, now)))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no credentials");
+                story.push(error.to_string());
+                None
+            }
+        }
+    }
 }
 
-fn document(fields: &[(String, String)], rewritten: &BTreeMap<String, String>) -> Bytes {
-    let mut fields = fields.to_vec();
-    rewrite::fields(rewritten, &mut fields);
+fn document(mut fields: Vec<(String, String)>, rewritten: &BTreeMap<String, String>, now: Timestamp) -> Bytes {
+    rewrite::fields(rewritten, &mut fields, now);
     object(
         fields
             .iter()
@@ -169,7 +188,14 @@ impl Service for Endpoint {
             over_ipv6: request.connection.local_ip().is_some_and(|ip| ip.is_ipv6()),
             number: self.requests.fetch_add(1, Ordering::Relaxed),
         };
-        let answer = answer::answer(&self.imds, &self.options(), now, &ask);
+        let Some(machine) = self.machine(&request) else {
+            return Reply::Reset;
+        };
+        let imds = machine.imds();
+        let mut answer = answer::answer(&imds, &machine.options(), now, &ask);
+        if answer.content != Content::Silence && !machine.admits(now) {
+            answer = answer::overloaded(&imds, answer.facts);
+        }
         let open = self
             .control
             .ledger
@@ -182,7 +208,7 @@ impl Service for Endpoint {
             return Reply::Reset;
         }
         let hop_limit = rewrite::hop_limit(&strike.rewrite).or(answer.hop_limit);
-        let mut finished = self.finish(answer, &strike).await;
+        let mut finished = self.finish(machine, answer, &strike).await;
         // Before the answer is written, and never put back: a retransmit must not travel farther than the first copy.
         if let Some(hops) = hop_limit {
             match request.connection.set_hop_limit(hops) {
@@ -201,23 +227,5 @@ impl Service for Endpoint {
         self.control
             .ledger
             .record(Entry::malformed(NAME, self.control.clock.now(), &malformed));
-    }
-}
-
-/// The control routes that only this fake has: `GET` and `PUT /metadata-options`.
-pub fn routes(endpoint: Arc<Endpoint>) -> Router {
-    Router::new()
-        .route("/metadata-options", get(read_options).put(change_options))
-        .with_state(endpoint)
-}
-
-async fn read_options(State(endpoint): State<Arc<Endpoint>>) -> Response {
-    Json(endpoint.options()).into_response()
-}
-
-async fn change_options(State(endpoint): State<Arc<Endpoint>>, Json(change): Json<Change>) -> Response {
-    match endpoint.change(change) {
-        Some(options) => Json(options).into_response(),
-        None => refusal(StatusCode::BAD_REQUEST, "hop_limit is not a whole number from 1 to 64"),
     }
 }

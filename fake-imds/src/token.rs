@@ -22,6 +22,8 @@ const TOKEN_BYTES: usize = HEAD_BYTES + NONCE_BYTES + EXPIRY_BYTES + CHECK_BYTES
 #[derive(Debug, Clone)]
 pub struct Mint {
     seed: Seed,
+    instance: String,
+    generation: u64,
     key: [u8; 32],
     canary: Canary,
 }
@@ -41,9 +43,23 @@ impl Mint {
     pub fn new(seed: &Seed, instance: &str, canary: Canary) -> Self {
         Self {
             seed: seed.clone(),
-            key: seed.bytes(&format!("token-key/{instance}"), 0),
+            instance: instance.to_owned(),
+            generation: 0,
+            key: key(seed, instance, 0),
             canary,
         }
+    }
+
+    /// No token that was issued before is valid any more.
+    pub fn renew(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        self.key = key(&self.seed, &self.instance, self.generation);
+    }
+
+    /// As at the start: the first tokens are valid again.
+    pub fn begin(&mut self) {
+        self.generation = 0;
+        self.key = key(&self.seed, &self.instance, 0);
     }
 
     /// A token that lives so long. Two numbers give two tokens.
@@ -99,6 +115,10 @@ impl Mint {
     }
 }
 
+fn key(seed: &Seed, instance: &str, generation: u64) -> [u8; 32] {
+    seed.bytes(&format!("token-key/{instance}"), generation)
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
@@ -144,6 +164,17 @@ mod tests {
         let seed = Seed::default();
         let other = Mint::new(&seed, "i-2", Canary::derive(&seed, "host-token"));
         assert_eq!(mint().seconds_left(other.issue(now(), 60, 1).as_bytes(), now()), None);
+    }
+
+    #[test]
+    fn a_renewed_mint_knows_none_of_its_tokens() {
+        let mut mint = mint();
+        let before = mint.issue(now(), 60, 1);
+        mint.renew();
+        assert_eq!(mint.seconds_left(before.as_bytes(), now()), None);
+        assert!(mint.seconds_left(mint.issue(now(), 60, 1).as_bytes(), now()).is_some());
+        mint.begin();
+        assert!(mint.seconds_left(before.as_bytes(), now()).is_some());
     }
 
     #[test]

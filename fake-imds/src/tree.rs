@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use crate::credentials::Kind;
+use crate::identity::Form;
 use crate::version::Version;
 
 /// What a leaf holds.
@@ -13,10 +15,16 @@ use crate::version::Version;
 pub enum Leaf {
     /// Text.
     Text(Bytes),
+    /// Text that changed then.
+    Notice(Bytes, Timestamp),
     /// The instance's user data, bytes as given.
     UserData(Bytes),
     /// Credentials, issued when asked for.
     Credentials(Kind),
+    /// Credentials of the role, with the account they are of.
+    Extended,
+    /// A signature of the identity document, made when asked for.
+    Signature(Form),
 }
 
 /// What stands at a place.
@@ -51,22 +59,24 @@ impl Tree {
         self.shown.insert(path.into(), name.into());
     }
 
-    /// What a version has at a path. A leaf answers with and without a trailing slash, and so does a listing.
-    pub fn find(&self, version: Version, path: &str) -> Option<Found> {
+    /// What a version has at a path. A leaf answers with and without a trailing slash, and so does a listing. Whatever stands below a `hidden` path is not
+    /// there.
+    pub fn find(&self, version: Version, path: &str, hidden: Option<&str>) -> Option<Found> {
+        let seen = |name: &str| !hidden.is_some_and(|hidden| below(hidden, name));
         if let Some((since, leaf)) = self.leaves.get(path) {
-            return (*since <= version).then(|| Found::Leaf(leaf.clone()));
+            return (*since <= version && seen(path)).then(|| Found::Leaf(leaf.clone()));
         }
         let prefix = if path.is_empty() {
             String::new()
         } else {
             format!("{path}/")
         };
-        let below = self
+        let inside = self
             .leaves
             .range(prefix.clone()..)
             .take_while(|(name, _)| name.starts_with(&prefix));
         let mut names = BTreeSet::new();
-        for (name, _) in below.filter(|(_, (since, _))| *since <= version) {
+        for (name, _) in inside.filter(|(name, (since, _))| *since <= version && seen(name)) {
             let rest = name.strip_prefix(&prefix).unwrap_or(name);
             names.insert(match rest.split_once('/') {
                 None => rest.to_owned(),
@@ -88,6 +98,12 @@ impl Tree {
     }
 }
 
+/// Whether a name is the folder or stands in it.
+fn below(folder: &str, name: &str) -> bool {
+    name.strip_prefix(folder)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +119,7 @@ mod tests {
     }
 
     fn listing(version: &str, path: &str) -> Option<String> {
-        match tree().find(Version::named(version).unwrap(), path)? {
+        match tree().find(Version::named(version).unwrap(), path, None)? {
             Found::Listing(text) => Some(text),
             Found::Leaf(_) => None,
         }
@@ -120,19 +136,30 @@ mod tests {
     fn a_category_is_absent_before_its_release() {
         assert_eq!(listing("2009-04-04", "meta-data").unwrap(), "ami-id\npublic-keys/");
         assert_eq!(
-            tree().find(Version::named("2009-04-04").unwrap(), "meta-data/iam/info"),
+            tree().find(Version::named("2009-04-04").unwrap(), "meta-data/iam/info", None),
             None
         );
         assert_eq!(
-            tree().find(Version::named("2009-04-04").unwrap(), "meta-data/iam"),
+            tree().find(Version::named("2009-04-04").unwrap(), "meta-data/iam", None),
             None
         );
     }
 
     #[test]
+    fn what_is_hidden_is_neither_found_nor_listed() {
+        let found = |path| tree().find(Version::LATEST, path, Some("meta-data/iam"));
+        assert_eq!(found("meta-data/iam/info"), None);
+        assert_eq!(found("meta-data/iam"), None);
+        assert_eq!(
+            found("meta-data"),
+            Some(Found::Listing("ami-id\npublic-keys/".to_owned()))
+        );
+    }
+
+    #[test]
     fn part_of_a_name_is_nothing() {
-        assert_eq!(tree().find(Version::LATEST, "meta-data/ami"), None);
-        assert_eq!(tree().find(Version::LATEST, "meta"), None);
-        assert_eq!(tree().find(Version::LATEST, "meta-data/ami-id/x"), None);
+        assert_eq!(tree().find(Version::LATEST, "meta-data/ami", None), None);
+        assert_eq!(tree().find(Version::LATEST, "meta", None), None);
+        assert_eq!(tree().find(Version::LATEST, "meta-data/ami-id/x", None), None);
     }
 }

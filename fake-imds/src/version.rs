@@ -43,13 +43,17 @@ impl Version {
     /// `latest`.
     pub const LATEST: Self = Self(ALL.len() - 1);
 
+    /// The last that carries a day.
+    pub const LAST_DATED: Self = Self(ALL.len() - 2);
+
     /// The version of exactly that name.
     pub fn named(name: &str) -> Option<Self> {
         ALL.iter().position(|known| *known == name).map(Self)
     }
 
-    pub(crate) fn index(self) -> usize {
-        self.0
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        ALL.get(self.0).copied().unwrap_or_default()
     }
 
     /// The first version released at or after that day (`2012-01-12`), since which a category is there.

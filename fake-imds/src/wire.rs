@@ -30,7 +30,7 @@ pub enum Layout {
 }
 
 /// What stands around a body.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Frame {
     /// HTTP status.
     pub status: u16,
@@ -40,6 +40,8 @@ pub struct Frame {
     pub token_seconds: Option<u64>,
     /// The `Allow` header.
     pub allow: Option<&'static str>,
+    /// The `Location` header.
+    pub location: Option<String>,
     /// Whether to leave `Connection: close` out.
     pub keep_alive: bool,
     /// The time for `Date`.
@@ -53,6 +55,13 @@ pub fn lay_out(frame: &Frame, body: Bytes) -> Response<Bytes> {
     let mut lines: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(8);
     if let Some(methods) = frame.allow {
         lines.push((header::ALLOW, HeaderValue::from_static(methods)));
+    }
+    if let Some(location) = frame
+        .location
+        .as_deref()
+        .and_then(|location| HeaderValue::from_str(location).ok())
+    {
+        lines.push((header::LOCATION, location));
     }
     if let Some(seconds) = frame.token_seconds {
         lines.push((TOKEN_TTL, HeaderValue::from(seconds)));

@@ -89,6 +89,8 @@ pub fn world(cases: &[&Case], settings: &InstanceSettings) -> String {
                 ("hop_limit", Value::Integer(settings.hop_limit.into())),
                 ("endpoint", text("enabled")),
                 ("ipv6", Value::Boolean(true)),
+                // A canary in a line of its own: a real signature holds none.
+                ("identity_signatures", text("marked")),
                 (
                     "user_data",
                     text("#!/bin/sh\n# what an operator keeps here is nobody else's business\n"),

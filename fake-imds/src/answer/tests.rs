@@ -1,10 +1,13 @@
 mod layout;
+mod properties;
+mod switches;
 
+use fake_kit::seed::{Canaries, Seed};
 use http::{HeaderName, HeaderValue};
 use jiff::SignedDuration;
-use proptest::prelude::*;
 
 use super::*;
+use crate::world::{Tolerance, World, parse};
 
 const ROLE: &str = "/latest/meta-data/iam/security-credentials/lab-host";
 const IDENTITY: &str = "/latest/meta-data/identity-credentials/ec2/security-credentials/ec2-instance";
@@ -22,12 +25,20 @@ struct Bench {
 
 impl Bench {
     fn new(profile: Profile) -> Self {
+        Self::of(&World::default(), profile)
+    }
+
+    fn world(text: &str) -> Self {
+        let worlds = parse("world.toml", text, Tolerance::Plausible).unwrap_or_else(|error| panic!("{error}"));
+        Self::of(&worlds[0], Profile::Ec2)
+    }
+
+    fn of(world: &World, profile: Profile) -> Self {
         let seed = Seed::default();
-        let world = World::default();
-        let imds = Imds::new(&world, profile, &seed, &Canaries::new(seed.clone()), now());
+        let imds = Imds::new(world, 0, profile, &seed, &Canaries::new(seed.clone()), now());
         Self {
             imds,
-            options: world.options,
+            options: world.instance.options(),
             over_ipv6: false,
             now: now(),
         }
@@ -300,6 +311,7 @@ fn facts_tell_what_was_asked_and_how() {
     let facts = |headers: &[(&str, &str)], path: &str| bench.ask("GET", path, headers).facts;
     insta::assert_debug_snapshot!(facts(&[(TOKEN, &token)], "/x/..//latest/meta-data/"), @r#"
     {
+        "instance": "i-0123456789abcdef0",
         "method": "GET",
         "path": "/latest/meta-data/",
         "token": "valid",
@@ -308,6 +320,7 @@ fn facts_tell_what_was_asked_and_how() {
     "#);
     insta::assert_debug_snapshot!(facts(&[(TOKEN, "bad")], "/x"), @r#"
     {
+        "instance": "i-0123456789abcdef0",
         "method": "GET",
         "path": "/x",
         "token": "invalid",
@@ -317,7 +330,7 @@ fn facts_tell_what_was_asked_and_how() {
     let put = bench.ask("PUT", "/latest/api/token", &[(TTL, "60")]).facts;
     assert_eq!((put["version"].as_str(), put["token"].as_str()), ("v2", "none"));
     let names: Vec<&String> = put.keys().collect();
-    assert_eq!(names, ["method", "path", "token", "version"]);
+    assert_eq!(names, ["instance", "method", "path", "token", "version"]);
 }
 
 #[test]
@@ -327,25 +340,5 @@ fn every_leaf_answers_with_and_without_a_slash() {
         let plain = bench.get(&format!("/latest/{path}"));
         assert_eq!(plain.status, 200, "{path}");
         assert_eq!(bench.get(&format!("/latest/{path}/")).content, plain.content, "{path}");
-    }
-}
-
-proptest! {
-    #[test]
-    fn the_strict_profile_serves_credentials_at_their_canonical_path_only(
-        path in "(/|//|/\\.|/\\.\\.|/%2e%2e|%2f|/latest|/2021-03-23|/meta-data|/iam|/security-credentials|/lab-host|/x|\\?){0,9}",
-    ) {
-        let bench = Bench::new(Profile::Ec2);
-        if let Content::Credentials(_) = bench.get(&path).content {
-            let plain = path.strip_suffix('/').unwrap_or(&path);
-            prop_assert!(plain == ROLE || plain == ROLE.replace("latest", "2021-03-23"), "{}", path);
-        }
-    }
-
-    #[test]
-    fn no_request_panics(profile in 0..3, method in "(GET|HEAD|POST|PUT|OPTIONS|X)", path in "\\PC{0,40}", token in "[ -~]{0,60}") {
-        let profile = [Profile::Ec2, Profile::Lenient, Profile::Aemm][usize::try_from(profile).unwrap()];
-        let answer = Bench::new(profile).ask(&method, &path, &[(TOKEN, token.trim()), (TTL, token.trim())]);
-        prop_assert!((200..=405).contains(&answer.status));
     }
 }

@@ -3,17 +3,27 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
 use thiserror::Error;
 use toml::de::DeTable;
 
-use super::World;
-use super::table::{Fault, Faults, Table};
-use crate::options::{Endpoint, HOP_LIMITS, HttpTokens};
+use super::clash::clashes;
+use super::fields::WORLD;
+use super::judge::Judge;
+use super::table::{Fault, Faults};
+use super::{Account, Instance, World};
 
-/// Tables that other fakes read.
-const TABLES: [&str; 5] = ["account", "instance", "role", "user", "oidc_provider"];
-/// EC2 takes 16 KiB of user data; the canary needs some of it.
-const USER_DATA_BYTES: usize = 16 * 1024 - 64;
+/// What is let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tolerance {
+    /// Values that AWS could never produce are faults.
+    #[default]
+    Plausible,
+    /// They are not.
+    AnythingGoes,
+}
 
 /// A world file with everything that is wrong with it.
 #[derive(Debug, Error)]
@@ -40,11 +50,16 @@ impl fmt::Display for BrokenWorld {
     }
 }
 
-/// Reads the text of a world file; `file` names it in faults. What it does not say is as in the default world.
+/// Reads the text of a world file; `file` names it in faults. What it does not say is as in the default world. There is at least one world.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
-pub fn parse(file: &str, text: &str) -> Result<World, BrokenWorld> {
+pub fn parse(file: &str, text: &str, tolerance: Tolerance) -> Result<Vec<World>, BrokenWorld> {
+    let broken = |faults| BrokenWorld {
+        file: file.to_owned(),
+        faults,
+    };
+    let anything_goes = tolerance == Tolerance::AnythingGoes;
     let mut faults = Faults::of(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -55,132 +70,81 @@ pub fn parse(file: &str, text: &str) -> Result<World, BrokenWorld> {
             "correct the TOML",
         );
     }
-    let root = Table::root(document.get_ref());
-    root.only(&mut faults, &TABLES);
-    let mut world = World::default();
-    if let Some(account) = root.table(&mut faults, "account") {
-        read_account(&mut faults, &account, &mut world);
+    Judge {
+        faults: &mut faults,
+        anything_goes,
     }
-    if let Some(instance) = root.table(&mut faults, "instance") {
-        read_instance(&mut faults, &instance, &mut world);
+    .table("", document.get_ref(), document.span(), WORLD);
+    let found = faults.finish();
+    if !found.is_empty() {
+        return Err(broken(found));
     }
-    let faults = faults.finish();
-    if faults.is_empty() {
-        Ok(world)
-    } else {
-        Err(BrokenWorld {
-            file: file.to_owned(),
-            faults,
-        })
-    }
-}
-
-fn read_account(faults: &mut Faults<'_>, account: &Table<'_>, world: &mut World) {
-    account.only(faults, &["id", "region", "partition"]);
-    let twelve = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    set(
-        &mut world.account_id,
-        account.text(faults, "id", twelve, "give twelve digits, in quotes"),
-    );
-    let region = |text: &str| {
-        let parts: Vec<&str> = text.split('-').collect();
-        parts.len() >= 3
-            && parts
-                .iter()
-                .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()))
+    let general = |problem: String, remedy: &str| Fault {
+        line: 1,
+        field: "world".to_owned(),
+        problem,
+        remedy: remedy.to_owned(),
     };
-    set(
-        &mut world.region,
-        account.text(faults, "region", region, "give a region such as \"eu-central-1\""),
-    );
-    let partition = |text: &str| matches!(text, "aws" | "aws-cn" | "aws-us-gov");
-    let remedy = "give \"aws\", \"aws-cn\" or \"aws-us-gov\"";
-    set(
-        &mut world.partition,
-        account.text(faults, "partition", partition, remedy),
-    );
-}
-
-fn read_instance(faults: &mut Faults<'_>, instance: &Table<'_>, world: &mut World) {
-    instance.only(
-        faults,
-        &[
-            "id",
-            "profile",
-            "role",
-            "http_tokens",
-            "hop_limit",
-            "endpoint",
-            "ipv6",
-            "user_data",
-            "tags",
-        ],
-    );
-    let id = |text: &str| {
-        text.strip_prefix("i-").is_some_and(|hex| {
-            matches!(hex.len(), 8 | 17) && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    let worlds = worlds(text).map_err(|error| broken(vec![general(error.to_string(), "correct the TOML")]))?;
+    let clashes = clashes(&worlds, anything_goes);
+    if clashes.is_empty() {
+        return Ok(worlds);
+    }
+    let mut found: Vec<Fault> = clashes
+        .into_iter()
+        .map(|clash| Fault {
+            line: line_of(text, &clash.around),
+            field: clash.field,
+            problem: clash.problem,
+            remedy: clash.remedy,
         })
+        .collect();
+    found.sort_by_key(|fault| fault.line);
+    Err(broken(found))
+}
+
+fn worlds(text: &str) -> Result<Vec<World>, toml::de::Error> {
+    let mut file: toml::Table = text.parse()?;
+    let account = match file.remove("account") {
+        Some(account) => Account::deserialize(account)?,
+        None => Account::default(),
     };
-    let remedy = "give i- and 17 hexadecimal digits in lower case";
-    set(&mut world.instance_id, instance.text(faults, "id", id, remedy));
-    let remedy = "give up to 64 letters, digits or +=,.@_-, or \"\" for an instance without a profile";
-    let name_or_none = |text: &str| text.is_empty() || iam_name(text);
-    set(
-        &mut world.profile,
-        instance.text(faults, "profile", name_or_none, remedy),
-    );
-    set(&mut world.role, instance.text(faults, "role", name_or_none, remedy));
-    let words = |text: &str| matches!(text, "optional" | "required");
-    let tokens = instance.text(faults, "http_tokens", words, "give \"optional\" or \"required\"");
-    let tokens = tokens.map(|word| {
-        if word == "required" {
-            HttpTokens::Required
-        } else {
-            HttpTokens::Optional
-        }
-    });
-    set(&mut world.options.http_tokens, tokens);
-    set(
-        &mut world.options.hop_limit,
-        instance.number(faults, "hop_limit", HOP_LIMITS),
-    );
-    let words = |text: &str| matches!(text, "enabled" | "disabled");
-    let endpoint = instance.text(faults, "endpoint", words, "give \"enabled\" or \"disabled\"");
-    let endpoint = endpoint.map(|word| {
-        if word == "disabled" {
-            Endpoint::Disabled
-        } else {
-            Endpoint::Enabled
-        }
-    });
-    set(&mut world.options.endpoint, endpoint);
-    set(&mut world.options.ipv6, instance.flag(faults, "ipv6"));
-    let short = |text: &str| text.len() <= USER_DATA_BYTES;
-    let remedy = format!("give a text of at most {USER_DATA_BYTES} bytes");
-    // A stated empty text is an instance without user data.
-    if let Some(data) = instance.text(faults, "user_data", short, &remedy) {
-        world.user_data = (!data.is_empty()).then_some(data);
-    }
-    if let Some(tags) = instance.table(faults, "tags") {
-        let value = |text: &str| text.len() <= 256;
-        let remedy =
-            "tags in metadata have names of letters, digits and +-=.,_:@ (not . or ..), and values up to 256 bytes";
-        world.tags = tags.texts(faults, tag_name, value, remedy).into_iter().collect();
-    }
+    let tables = match file.remove("instance") {
+        Some(toml::Value::Array(tables)) if !tables.is_empty() => tables,
+        Some(table @ toml::Value::Table(_)) => vec![table],
+        _ => vec![toml::Value::Table(toml::Table::new())],
+    };
+    tables
+        .into_iter()
+        .map(|table| {
+            Ok(World {
+                account: account.clone(),
+                instance: Instance::deserialize(table)?,
+            })
+        })
+        .collect()
 }
 
-fn set<T>(field: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *field = value;
+/// The first line with that text.
+fn line_of(text: &str, around: &str) -> usize {
+    let at = text.lines().position(|line| line.contains(around));
+    at.map_or(1, |at| at + 1)
+}
+
+/// The bytes of a text in base64; white space does not count.
+pub(super) fn decoded(text: &str) -> Option<Vec<u8>> {
+    let text: String = text.split_whitespace().collect();
+    STANDARD.decode(text).ok()
+}
+
+impl Instance {
+    /// The user data as bytes, without the canary.
+    pub fn user_data_bytes(&self) -> Option<Vec<u8>> {
+        let data = match &self.user_data_base64 {
+            Some(text) => decoded(text),
+            None => self.user_data.clone().map(String::into_bytes),
+        };
+        // A stated empty text is an instance without user data.
+        data.filter(|data| !data.is_empty())
     }
-}
-
-fn iam_name(text: &str) -> bool {
-    let letter = |b: u8| b.is_ascii_alphanumeric() || b"+=,.@_-".contains(&b);
-    (1..=64).contains(&text.len()) && text.bytes().all(letter) && !matches!(text, "." | "..")
-}
-
-fn tag_name(text: &str) -> bool {
-    let letter = |b: u8| b.is_ascii_alphanumeric() || b"+-=.,_:@".contains(&b);
-    (1..=128).contains(&text.len()) && text.bytes().all(letter) && !matches!(text, "." | ".." | "_index")
 }

@@ -25,7 +25,7 @@ fn the_ledger_has_every_request_as_received() {
     assert_eq!(first["headers"], serde_json::json!([["host", "y"], ["x-nonce", "7"]]));
     assert_eq!(
         first["facts"],
-        serde_json::json!({"path": "/latest/user-data", "method": "GET", "token": "none", "version": "v1"})
+        serde_json::json!({"path": "/latest/user-data", "method": "GET", "token": "none", "version": "v1", "instance": "i-0123456789abcdef0"})
     );
     assert_eq!(
         first["answer"],
@@ -69,7 +69,6 @@ fn every_canary_is_listed_and_found_where_it_is_planted() {
         ("host-role", imds.get(ROLE)),
         ("identity-role", imds.get(identity)),
         ("user-data", imds.get("/latest/user-data")),
-        ("identity-document", imds.get("/latest/dynamic/instance-identity/pkcs7")),
         (
             "identity-document",
             imds.get("/latest/dynamic/instance-identity/document"),
@@ -167,7 +166,7 @@ fn a_mistaken_fault_is_refused_with_the_words_there_are() {
     assert_eq!(status, 400);
     assert_eq!(
         answer["error"],
-        "no fact is called \"pth\"; there are: path, method, token, version"
+        "no fact is called \"pth\"; there are: path, method, token, version, instance"
     );
     assert_eq!(imds.control("POST", "/faults", r#"{"effect":{"explode":1}}"#).0, 422);
     assert_eq!(imds.control("DELETE", "/faults/9", "").0, 404);
@@ -213,7 +212,7 @@ fn options_change_while_it_runs_and_a_reset_puts_them_back() {
     assert_eq!(status, 200);
     assert_eq!(
         options,
-        serde_json::json!({"http_tokens":"required","hop_limit":1,"endpoint":"enabled","ipv6":true})
+        serde_json::json!({"http_tokens":"required","hop_limit":1,"endpoint":"enabled","ipv6":true,"instance_metadata_tags":"enabled"})
     );
     assert!(imds.get("/").starts_with("HTTP/1.1 401"));
     assert_eq!(imds.control("PUT", "/metadata-options", r#"{"hop_limit":65}"#).0, 400);

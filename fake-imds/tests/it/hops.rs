@@ -38,7 +38,7 @@ impl Service for Watched {
 
 async fn hops(listen: &str, reach: fn(u16) -> String) -> Vec<(u32, u32)> {
     let mut world = World::default();
-    world.options.hop_limit = 3;
+    world.instance.hop_limit = 3;
     let settings = Settings {
         profile: Profile::Ec2,
         keep_alive: true,
@@ -46,7 +46,7 @@ async fn hops(listen: &str, reach: fn(u16) -> String) -> Vec<(u32, u32)> {
         clock: Clock::frozen("2026-01-02T03:04:05Z".parse().unwrap()),
         seed: Seed::default(),
     };
-    let Assembly { endpoint, router } = assemble(world, settings);
+    let Assembly { endpoint, router } = assemble(&[world], settings);
     let watched = Arc::new(Watched {
         endpoint,
         hops: Mutex::default(),

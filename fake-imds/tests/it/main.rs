@@ -7,6 +7,8 @@ mod credentials;
 #[cfg(test)]
 mod hops;
 #[cfg(test)]
+mod library;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod usage;

@@ -29,7 +29,7 @@ fn a_broken_world_is_refused_with_every_fault() {
     error: the world file is broken
     world.toml:2: account.id: is not a string; give twelve digits, in quotes
     world.toml:4: instance.hop_limit: is out of range; give a whole number from 1 to 64
-    world.toml:5: instance.x: is unknown; remove it, or use one of id, profile, role, http_tokens, hop_limit, endpoint, ipv6, user_data, tags
+    world.toml:5: instance.x: is unknown; remove it; `fake-imds schema` prints what may stand here
     "#);
 }
 

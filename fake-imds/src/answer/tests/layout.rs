@@ -9,6 +9,7 @@ fn shown(answer: Answer) -> String {
         Content::Text(text, at) => (Layout::Data(at), text),
         Content::UserData(data, at) => (Layout::UserData(at), data),
         Content::Page(page) => (Layout::Page, page),
+        Content::Extended => (Layout::Data(now()), "credentials with an account".into()),
         Content::Credentials(kind) => (Layout::Data(now()), format!("credentials of {kind:?}").into()),
     };
     let frame = Frame {
@@ -16,6 +17,7 @@ fn shown(answer: Answer) -> String {
         layout,
         token_seconds: answer.token_seconds,
         allow: answer.allow,
+        location: answer.location,
         keep_alive: false,
         now: now(),
     };

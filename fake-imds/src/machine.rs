@@ -1,0 +1,97 @@
+//! One instance that runs: what of it changes while it does. It must not know how requests come in.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::credentials::{Issued, Kind};
+use crate::imds::{Imds, TooMany};
+use crate::issuer::IssueError;
+use crate::options::{Change, MetadataOptions};
+use crate::purse::Purse;
+use crate::throttle::Bucket;
+use crate::world::Moment;
+
+/// One instance that runs.
+#[derive(Debug)]
+pub struct Machine {
+    imds: Mutex<Arc<Imds>>,
+    options: Mutex<MetadataOptions>,
+    purse: Purse,
+    bucket: Option<Mutex<Bucket>>,
+}
+
+impl Machine {
+    /// The instance, with nothing asked yet.
+    pub fn new(imds: Imds, purse: Purse) -> Self {
+        let instance = &imds.world().instance;
+        Self {
+            options: Mutex::new(instance.options()),
+            bucket: instance.throttle.map(|limit| Mutex::new(Bucket::full(limit))),
+            imds: Mutex::new(Arc::new(imds)),
+            purse,
+        }
+    }
+
+    /// What it answers from.
+    pub fn imds(&self) -> Arc<Imds> {
+        Arc::clone(&self.imds.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> String {
+        self.imds().world().instance.id.clone()
+    }
+
+    /// The metadata options in force.
+    pub fn options(&self) -> MetadataOptions {
+        *self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes some of them, unless the hop limit is out of range.
+    pub fn change(&self, change: Change) -> Option<MetadataOptions> {
+        let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        *options = options.with(change)?;
+        Some(*options)
+    }
+
+    /// Something is to happen at that time.
+    ///
+    /// # Errors
+    /// Too much was ordered already.
+    pub fn order(&self, at: Timestamp, moment: Moment) -> Result<(), TooMany> {
+        Arc::make_mut(&mut *self.imds.lock().unwrap_or_else(PoisonError::into_inner)).order(at, moment)
+    }
+
+    /// No token that was given until now is valid, or that one is not.
+    pub fn revoke(&self, token: Option<&str>) {
+        Arc::make_mut(&mut *self.imds.lock().unwrap_or_else(PoisonError::into_inner)).revoke(token);
+    }
+
+    /// Whether one more request may come now.
+    pub fn admits(&self, now: Timestamp) -> bool {
+        let Some(bucket) = &self.bucket else { return true };
+        bucket.lock().unwrap_or_else(PoisonError::into_inner).take(now)
+    }
+
+    /// The current credentials.
+    ///
+    /// # Errors
+    /// There are none, and none could be issued.
+    pub async fn credentials(&self, kind: Kind, now: Timestamp, lifetime: Option<u64>) -> Result<Issued, IssueError> {
+        let rotated = self.imds().rotated(now);
+        self.purse.current(kind, now, rotated, lifetime).await
+    }
+
+    /// As at the start: the world's options and timeline, and no credentials issued yet.
+    pub fn reset(&self) {
+        let mut imds = self.imds.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut *imds).begin();
+        let instance = &imds.world().instance;
+        *self.options.lock().unwrap_or_else(PoisonError::into_inner) = instance.options();
+        if let (Some(bucket), Some(limit)) = (&self.bucket, instance.throttle) {
+            *bucket.lock().unwrap_or_else(PoisonError::into_inner) = Bucket::full(limit);
+        }
+        self.purse.clear();
+    }
+}

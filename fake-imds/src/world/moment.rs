@@ -1,0 +1,81 @@
+//! What happens to an instance at a time: notices, events, states, rotations.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What an interrupted spot instance is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpotAction {
+    /// It is terminated two minutes later.
+    Terminate,
+    /// It is stopped two minutes later.
+    Stop,
+    /// It is hibernated at once.
+    Hibernate,
+}
+
+/// How far a maintenance event has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventState {
+    /// It is still to come, or goes on.
+    #[default]
+    Active,
+    /// It is over.
+    Completed,
+    /// It was called off.
+    Canceled,
+}
+
+/// A maintenance event.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Event {
+    /// `system-reboot` and the like; without it, that.
+    pub code: Option<String>,
+    /// Its id; without it, one that counts from zero.
+    pub id: Option<String>,
+    /// What it is, in words.
+    pub description: Option<String>,
+    /// The earliest start; without it, two weeks after it is announced.
+    pub not_before: Option<Timestamp>,
+    /// The latest end; without it, two hours after the start.
+    pub not_after: Option<Timestamp>,
+    /// Until when the start can be put off.
+    pub not_before_deadline: Option<Timestamp>,
+    /// How far it has come.
+    pub state: EventState,
+}
+
+/// What happens at one time. Everything that it names happens.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Moment {
+    /// Seconds after the start, or after the order of the control API.
+    pub after: Option<u64>,
+    /// The time, instead.
+    pub at: Option<Timestamp>,
+    /// A rebalance recommendation is made.
+    pub rebalance: bool,
+    /// The spot instance is to be interrupted.
+    pub spot: Option<SpotAction>,
+    /// When the interruption is to be, instead of when it would.
+    pub spot_time: Option<Timestamp>,
+    /// The spot notice and the rebalance recommendation are gone again.
+    pub calm: bool,
+    /// The Auto Scaling group wants another state.
+    pub lifecycle_state: Option<String>,
+    /// Maintenance is announced.
+    pub event: Option<Event>,
+    /// The event of that id is over.
+    pub complete: Option<String>,
+    /// The event of that id is called off.
+    pub cancel: Option<String>,
+    /// Other credentials are given from now on.
+    pub rotate: bool,
+    /// The tags are now these.
+    pub tags: Option<BTreeMap<String, String>>,
+}
