@@ -1,6 +1,8 @@
 //! The real binary over real sockets, on loopback only.
 
 #[cfg(test)]
+mod classes;
+#[cfg(test)]
 mod control;
 #[cfg(test)]
 mod credentials;
@@ -10,6 +12,8 @@ mod hops;
 mod library;
 #[cfg(test)]
 mod running;
+#[cfg(test)]
+mod sdk;
 #[cfg(test)]
 mod usage;
 #[cfg(test)]

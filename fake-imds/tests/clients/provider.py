@@ -1,0 +1,24 @@
+"""What botocore finds at the endpoint: its own session and providers, unmodified. One JSON object on standard output."""
+
+import json
+import sys
+
+import botocore.session
+from botocore.exceptions import MetadataRetrievalError
+from botocore.utils import IMDSRegionProvider
+
+session = botocore.session.Session()
+found = {}
+if "region" in sys.argv:
+    found["region"] = IMDSRegionProvider(session).provide()
+else:
+    try:
+        credentials = session.get_credentials()
+    except MetadataRetrievalError as error:
+        # So it ends where it was told not to fall back.
+        print(error, file=sys.stderr)
+        credentials = None
+    if credentials is not None:
+        frozen = credentials.get_frozen_credentials()
+        found = {"key": frozen.access_key, "secret": frozen.secret_key, "token": frozen.token, "method": credentials.method}
+json.dump(found, sys.stdout)
