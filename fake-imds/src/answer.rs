@@ -9,6 +9,7 @@ use fake_kit::fault::Facts;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
+use crate::aemm::Aemm;
 use crate::canonical::{Place, Profile};
 use crate::credentials::Kind;
 use crate::imds::Imds;
@@ -47,6 +48,8 @@ pub struct Ask<'a> {
     pub over_ipv6: bool,
     /// A number that no other request has; tokens are told apart by it.
     pub number: u64,
+    /// Whether the client is among those that see notices (of amazon-ec2-metadata-mock).
+    pub sees_notices: bool,
 }
 
 /// What is answered.
@@ -81,6 +84,8 @@ pub enum Content {
     Token(String),
     /// Metadata, last changed then.
     Text(Bytes, Timestamp),
+    /// Metadata that is called JSON, last changed then.
+    Json(Bytes, Timestamp),
     /// User data, last changed then.
     UserData(Bytes, Timestamp),
     /// Credentials, which somebody else issues.
@@ -209,7 +214,7 @@ fn at_token(imds: &Imds, options: &MetadataOptions, now: Timestamp, ask: &Ask<'_
         };
     }
     if version != Version::LATEST {
-        return nothing();
+        return nothing(imds);
     }
     if ask.method == Method::OPTIONS {
         return Answer::with(200, Content::Empty, "methods").allowing(TOKEN_METHODS);
@@ -241,19 +246,28 @@ fn put_token(imds: &Imds, now: Timestamp, ask: &Ask<'_>, version: Version) -> An
 fn found(imds: &Imds, options: &MetadataOptions, now: Timestamp, ask: &Ask<'_>, place: &Place) -> Answer {
     let started = imds.started();
     let (content, why) = match place {
-        Place::Nowhere => return nothing(),
+        Place::Nowhere => return nothing(imds),
         Place::Versions => (Content::Text(imds.versions(), started), "versions"),
         Place::Under { version, path, slash } => match imds.find(options, now, *version, path) {
             None if path == TAGS_PATH && tags_are_empty(imds, options) => {
                 (Content::Text(Bytes::new(), started), "tags are not in the metadata")
             }
-            None => return nothing(),
+            Some(_) if !ask.sees_notices && Aemm::is_notice(path) => return nothing(imds),
+            None => return nothing(imds),
             Some(Found::Leaf(Leaf::Text(text))) => (Content::Text(text, started), "metadata"),
             Some(Found::Leaf(Leaf::Notice(text, changed))) => (Content::Text(text, changed), "metadata"),
             Some(Found::Leaf(Leaf::Signature(form))) => (Content::Text(imds.signature(form), started), "metadata"),
+            Some(Found::Leaf(Leaf::Json(text))) => (Content::Json(text, started), "metadata"),
+            Some(Found::Leaf(Leaf::Live(live))) => match live.say(now) {
+                (text, true) => (Content::Json(text.into(), now), "metadata"),
+                (text, false) => (Content::Text(text.into(), now), "metadata"),
+            },
             Some(Found::Leaf(Leaf::UserData(data))) => (Content::UserData(data, started), "user data"),
             Some(Found::Leaf(Leaf::Credentials(kind))) => (Content::Credentials(kind), "credentials"),
             Some(Found::Leaf(Leaf::Extended)) => (Content::Extended, "credentials"),
+            Some(Found::Listing(text)) if imds.is_aemm() => {
+                (Content::Text(root_listing(text, path).into(), started), "listing")
+            }
             Some(Found::Listing(text)) => match imds.switches().listing_without_slash {
                 ListingAlone::Redirect if !slash => return redirect(ask.path),
                 ListingAlone::Empty if !slash => (Content::Text(Bytes::new(), started), "a listing without its slash"),
@@ -270,8 +284,21 @@ fn tags_are_empty(imds: &Imds, options: &MetadataOptions) -> bool {
     imds.switches().tags_off == TagsOff::Empty && options.instance_metadata_tags == TagsInMetadata::Disabled
 }
 
-fn nothing() -> Answer {
-    Answer::with(404, Content::Page(page::NOT_FOUND.into()), "nothing is there")
+/// The mock ends the lists at the top with a line feed, and no others.
+fn root_listing(text: String, path: &str) -> String {
+    match path {
+        "" | "meta-data" | "dynamic" => text + "\n",
+        _ => text,
+    }
+}
+
+fn nothing(imds: &Imds) -> Answer {
+    let page = if imds.is_aemm() {
+        page::AEMM_NOT_FOUND
+    } else {
+        page::NOT_FOUND
+    };
+    Answer::with(404, Content::Page(page.into()), "nothing is there")
 }
 
 fn redirect(path: &str) -> Answer {

@@ -7,6 +7,7 @@ use fake_kit::clock::Clock;
 use fake_kit::control::{self, ControlState};
 use fake_kit::seed::{Canaries, Seed};
 
+use crate::aemm::Aemm;
 use crate::answer::FACTS;
 use crate::canonical::Profile;
 use crate::fleet::Fleet;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub keep_alive: bool,
     /// Where credentials come from; without it they are minted.
     pub sts: Option<StsControl>,
+    /// Shows amazon-ec2-metadata-mock's values instead of the worlds'.
+    pub aemm: Option<Aemm>,
     /// The time.
     pub clock: Clock,
     /// What all canaries, tokens and keys are derived from.
@@ -49,6 +52,7 @@ pub fn assemble(worlds: &[World], settings: Settings) -> Assembly {
         profile,
         keep_alive,
         sts,
+        aemm,
         clock,
         seed,
     } = settings;
@@ -59,6 +63,10 @@ pub fn assemble(worlds: &[World], settings: Settings) -> Assembly {
         .enumerate()
         .map(|(number, world)| {
             let imds = Imds::new(world, number, profile, &seed, &canaries, started);
+            let imds = match &aemm {
+                Some(aemm) => imds.as_aemm(aemm.clone()),
+                None => imds,
+            };
             let marker = Marker::of(&canaries, world, number);
             Machine::new(
                 imds,

@@ -11,7 +11,7 @@ pub enum Profile {
     /// The worst credible upstream: merges slashes, resolves dot segments also when encoded, ignores what follows a role name,
     /// answers HEAD and POST like GET, accepts every version.
     Lenient,
-    /// As `ec2`, with the error pages of amazon-ec2-metadata-mock.
+    /// amazon-ec2-metadata-mock: its values, listings and error pages; with --world, that world with its error pages.
     Aemm,
 }
 

@@ -11,6 +11,7 @@ use fake_kit::{ambient, serve};
 use jiff::Timestamp;
 use thiserror::Error;
 
+use crate::aemm::{self, Aemm, BrokenConfig, Config, Mode};
 use crate::assembly::{Assembly, Settings, assemble};
 use crate::canonical::Profile;
 use crate::identity::CERTIFICATES;
@@ -88,6 +89,12 @@ pub struct Cli {
     /// Serve further requests on a connection; the real service closes each.
     #[arg(long)]
     pub keep_alive: bool,
+    /// With --profile aemm: its configuration file (JSON) instead of its default values.
+    #[arg(long, value_name = "FILE", conflicts_with = "world")]
+    pub aemm_config: Option<PathBuf>,
+    /// With --profile aemm: which of its commands to play; what the others serve is not there.
+    #[arg(long, value_enum, default_value = "all")]
+    pub aemm_mode: Mode,
     /// Take values from the world that AWS could never produce.
     #[arg(long)]
     pub anything_goes: bool,
@@ -131,6 +138,12 @@ pub enum ServeError {
     /// The world file is broken.
     #[error(transparent)]
     BrokenWorld(#[from] BrokenWorld),
+    /// The mock's configuration is broken.
+    #[error(transparent)]
+    BrokenConfig(#[from] BrokenConfig),
+    /// A configuration of the mock without its profile.
+    #[error("--aemm-config is for --profile aemm; give that too")]
+    NotAemm,
     /// A listener cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -156,7 +169,16 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), ServeErro
         Some(path) => read(path, tolerance)?,
         None => vec![World::default()],
     };
+    let aemm = match (cli.profile, &cli.aemm_config) {
+        // With a world of its own, only the error pages are the mock's.
+        (Profile::Aemm, None) if cli.world.is_none() => Some(Config::default()),
+        (Profile::Aemm, Some(path)) => Some(aemm::read(&path.display().to_string(), &text(path)?)?),
+        (_, Some(_)) => return Err(ServeError::NotAemm),
+        (_, None) => None,
+    };
+    let mode = cli.aemm_mode;
     let settings = Settings {
+        aemm: aemm.map(|config| Aemm { config, mode }),
         profile: cli.profile,
         keep_alive: cli.keep_alive,
         sts: cli.sts_control,
@@ -202,9 +224,12 @@ fn tolerance(anything_goes: bool) -> Tolerance {
 }
 
 fn read(path: &Path, tolerance: Tolerance) -> Result<Vec<World>, ServeError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ServeError::UnreadableWorld {
+    Ok(world::parse(&path.display().to_string(), &text(path)?, tolerance)?)
+}
+
+fn text(path: &Path) -> Result<String, ServeError> {
+    std::fs::read_to_string(path).map_err(|source| ServeError::UnreadableWorld {
         path: path.to_owned(),
         source,
-    })?;
-    Ok(world::parse(&path.display().to_string(), &text, tolerance)?)
+    })
 }

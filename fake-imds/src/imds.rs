@@ -6,10 +6,11 @@ use bytes::Bytes;
 use fake_kit::seed::{Canaries, Canary, Seed};
 use jiff::Timestamp;
 
+use crate::aemm::Aemm;
 use crate::canonical::Profile;
 use crate::identity::{Form, Identity};
 use crate::instance::{self, Marker};
-use crate::options::{MetadataOptions, TagsInMetadata};
+use crate::options::{HttpTokens, MetadataOptions, TagsInMetadata};
 use crate::timeline::{self, MOST_MOMENTS};
 use crate::token::{Mint, TTL_SECONDS};
 use crate::tree::{Found, Tree};
@@ -26,6 +27,7 @@ const TAGS: &str = "meta-data/tags";
 pub struct Imds {
     profile: Profile,
     world: World,
+    aemm: Option<Aemm>,
     seed: Seed,
     marker: Marker,
     mint: Mint,
@@ -70,6 +72,7 @@ impl Imds {
         let mut imds = Self {
             profile,
             world: world.clone(),
+            aemm: None,
             seed: seed.clone(),
             marker,
             mint,
@@ -86,6 +89,28 @@ impl Imds {
         imds
     }
 
+    /// The same instance as amazon-ec2-metadata-mock shows it: its values instead of the world's.
+    #[must_use]
+    pub fn as_aemm(mut self, aemm: Aemm) -> Self {
+        self.versions = "latest\n".into();
+        if aemm.config.imdsv2 {
+            self.world.instance.http_tokens = HttpTokens::Required;
+        }
+        self.aemm = Some(aemm);
+        self.begin();
+        self
+    }
+
+    /// The mock that it shows, if it shows one.
+    pub fn aemm(&self) -> Option<&Aemm> {
+        self.aemm.as_ref()
+    }
+
+    /// Whether it shows the mock.
+    pub fn is_aemm(&self) -> bool {
+        self.aemm.is_some()
+    }
+
     /// The world's own timeline, and nothing that was ordered.
     pub fn begin(&mut self) {
         let timeline = self.world.instance.timeline.iter();
@@ -98,6 +123,16 @@ impl Imds {
     }
 
     fn unfold(&mut self) {
+        if let Some(aemm) = &self.aemm {
+            let trees = aemm.trees(self.started).into_iter();
+            let epoch = |(from, tree)| Epoch {
+                from,
+                tree,
+                rotated: None,
+            };
+            self.epochs = trees.map(epoch).collect();
+            return;
+        }
         let states = timeline::states(&self.world, self.started, &self.moments);
         let last = states.last().map(|(_, state)| state.maintenance.as_slice());
         self.announced = last.unwrap_or_default().iter().map(|event| event.id.clone()).collect();

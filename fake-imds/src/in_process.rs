@@ -14,6 +14,7 @@ use fake_kit::serve::{self, Serving};
 use jiff::Timestamp;
 use thiserror::Error;
 
+use crate::aemm::Aemm;
 use crate::answer::FACTS;
 use crate::assembly::{Assembly, Settings, assemble};
 use crate::canonical::Profile;
@@ -120,6 +121,13 @@ impl Builder {
         self
     }
 
+    /// Shows amazon-ec2-metadata-mock's values instead of a world's, with its error pages.
+    pub fn aemm(mut self, aemm: Aemm) -> Self {
+        self.settings.profile = Profile::Aemm;
+        self.settings.aemm = Some(aemm);
+        self
+    }
+
     /// Serves further requests on a connection; the real service closes each.
     pub fn keep_alive(mut self) -> Self {
         self.settings.keep_alive = true;
@@ -186,6 +194,7 @@ impl FakeImds {
                 profile: Profile::Ec2,
                 keep_alive: false,
                 sts: None,
+                aemm: None,
                 clock: Clock::system(),
                 seed: Seed::default(),
             },

@@ -2,6 +2,7 @@
 //!
 //! The core is [`answer::answer`]: a pure function of state, options, time and request. [`service`] is the shell that serves it.
 
+pub mod aemm;
 pub mod ambient;
 pub mod answer;
 pub mod assembly;

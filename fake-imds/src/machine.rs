@@ -1,9 +1,11 @@
 //! One instance that runs: what of it changes while it does. It must not know how requests come in.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::aemm::Aemm;
 use crate::credentials::{Issued, Kind};
 use crate::imds::{Imds, TooMany};
 use crate::issuer::IssueError;
@@ -19,6 +21,8 @@ pub struct Machine {
     options: Mutex<MetadataOptions>,
     purse: Purse,
     bucket: Option<Mutex<Bucket>>,
+    /// The clients that see notices.
+    audience: Mutex<BTreeSet<String>>,
 }
 
 impl Machine {
@@ -29,6 +33,7 @@ impl Machine {
             options: Mutex::new(instance.options()),
             bucket: instance.throttle.map(|limit| Mutex::new(Bucket::full(limit))),
             imds: Mutex::new(Arc::new(imds)),
+            audience: Mutex::default(),
             purse,
         }
     }
@@ -74,6 +79,23 @@ impl Machine {
         bucket.lock().unwrap_or_else(PoisonError::into_inner).take(now)
     }
 
+    /// Whether that client sees notices, of which it asks for one: with amazon-ec2-metadata-mock, those that asked first.
+    pub fn notifies(&self, source: &str, path: &str) -> bool {
+        let imds = self.imds();
+        let Some(aemm) = imds.aemm() else { return true };
+        let inner = path.strip_prefix("/latest/").unwrap_or(path);
+        let inner = inner.strip_suffix('/').unwrap_or(inner);
+        let Some(most) = aemm.audience().filter(|_| Aemm::is_notice(inner)) else {
+            return true;
+        };
+        let client = source.rsplit_once(':').map_or(source, |(client, _)| client);
+        let mut audience = self.audience.lock().unwrap_or_else(PoisonError::into_inner);
+        if audience.len() < most && !audience.contains(client) {
+            audience.insert(client.to_owned());
+        }
+        audience.contains(client)
+    }
+
     /// The current credentials.
     ///
     /// # Errors
@@ -92,6 +114,7 @@ impl Machine {
         if let (Some(bucket), Some(limit)) = (&self.bucket, instance.throttle) {
             *bucket.lock().unwrap_or_else(PoisonError::into_inner) = Bucket::full(limit);
         }
+        self.audience.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.purse.clear();
     }
 }

@@ -23,7 +23,8 @@ async fn main() -> ExitCode {
     let (code, lead) = match &error {
         ServeError::BrokenWorld(_) => (2, "error: the world file is broken\n"),
         ServeError::UnreadableWorld { .. } => (2, "error: "),
-        ServeError::NoControl => (2, "error: "),
+        ServeError::BrokenConfig(_) => (2, "error: the configuration is broken\n"),
+        ServeError::NoControl | ServeError::NotAemm => (2, "error: "),
         ServeError::Bind(_) | ServeError::System(_) => (1, "error: "),
     };
     let mut lines = vec![format!("{lead}{error}")];

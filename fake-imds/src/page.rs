@@ -14,6 +14,20 @@ pub const NOT_FOUND: &str = "<?xml version=\"1.0\" encoding=\"iso-8859-1\"?>
 </html>
 ";
 
+/// The body of amazon-ec2-metadata-mock's 404: one tab less.
+pub const AEMM_NOT_FOUND: &str = "<?xml version=\"1.0\" encoding=\"iso-8859-1\"?>
+<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Transitional//EN\"
+\t\"http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd\">
+<html xmlns=\"http://www.w3.org/1999/xhtml\" xml:lang=\"en\" lang=\"en\">
+ <head>
+  <title>404 - Not Found</title>
+ </head>
+ <body>
+  <h1>404 - Not Found</h1>
+ </body>
+</html>
+";
+
 /// The page of a 404 with another title, for statuses of which no capture is known.
 pub fn ec2(status: u16, phrase: &str) -> String {
     NOT_FOUND.replace("404 - Not Found", &format!("{status} - {phrase}"))

@@ -98,6 +98,7 @@ impl Endpoint {
             Content::Empty | Content::Silence => (Layout::Empty, Bytes::new()),
             Content::Token(token) => (Layout::Token, token.into()),
             Content::Text(text, changed) => (Layout::Data(changed), text),
+            Content::Json(text, changed) => (Layout::Json(changed), text),
             Content::UserData(data, changed) => (Layout::UserData(changed), data),
             Content::Page(page) => (Layout::Page, page),
             Content::Credentials(kind) => match self.credentials(machine, kind, None, strike, &mut story).await {
@@ -181,15 +182,16 @@ fn document(mut fields: Vec<(String, String)>, rewritten: &BTreeMap<String, Stri
 impl Service for Endpoint {
     async fn answer(&self, request: Request) -> Reply {
         let now: Timestamp = self.control.clock.now();
+        let Some(machine) = self.machine(&request) else {
+            return Reply::Reset;
+        };
         let ask = Ask {
             method: &request.method,
             path: request.uri.path(),
             headers: &request.headers,
             over_ipv6: request.connection.local_ip().is_some_and(|ip| ip.is_ipv6()),
             number: self.requests.fetch_add(1, Ordering::Relaxed),
-        };
-        let Some(machine) = self.machine(&request) else {
-            return Reply::Reset;
+            sees_notices: machine.notifies(request.connection.source(), request.uri.path()),
         };
         let imds = machine.imds();
         let mut answer = answer::answer(&imds, &machine.options(), now, &ask);

@@ -23,8 +23,34 @@ pub enum Leaf {
     Credentials(Kind),
     /// Credentials of the role, with the account they are of.
     Extended,
+    /// JSON, and called so.
+    Json(Bytes),
+    /// What changes with every request.
+    Live(Live),
     /// A signature of the identity document, made when asked for.
     Signature(Form),
+}
+
+/// What says something else whenever it is asked, unless its time was stated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Live {
+    /// A spot interruption two minutes from now.
+    SpotAction {
+        /// What happens.
+        action: String,
+        /// When, if stated.
+        time: Option<String>,
+    },
+    /// Its time alone.
+    SpotTime {
+        /// When, if stated.
+        time: Option<String>,
+    },
+    /// A rebalance recommendation of now.
+    Rebalance {
+        /// When, if stated.
+        time: Option<String>,
+    },
 }
 
 /// What stands at a place.

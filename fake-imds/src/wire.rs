@@ -19,6 +19,8 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 pub enum Layout {
     /// Metadata that last changed then.
     Data(Timestamp),
+    /// Metadata that is called JSON and last changed then.
+    Json(Timestamp),
     /// User data that last changed then.
     UserData(Timestamp),
     /// A new token.
@@ -68,12 +70,11 @@ pub fn lay_out(frame: &Frame, body: Bytes) -> Response<Bytes> {
     }
     let close = (!frame.keep_alive).then_some((header::CONNECTION, HeaderValue::from_static("close")));
     match frame.layout {
-        Layout::Data(changed) | Layout::UserData(changed) => {
-            let octets = matches!(frame.layout, Layout::UserData(_));
-            let kind = if octets {
-                HeaderValue::from_static("application/octet-stream")
-            } else {
-                TEXT
+        Layout::Data(changed) | Layout::Json(changed) | Layout::UserData(changed) => {
+            let kind = match frame.layout {
+                Layout::UserData(_) => HeaderValue::from_static("application/octet-stream"),
+                Layout::Json(_) => HeaderValue::from_static("application/json"),
+                Layout::Data(_) | Layout::Token | Layout::Page | Layout::Empty => TEXT,
             };
             lines.push((header::CONTENT_TYPE, kind));
             lines.push((header::ACCEPT_RANGES, HeaderValue::from_static("none")));

@@ -75,6 +75,7 @@ impl Bench {
                 headers: &headers,
                 over_ipv6,
                 number: 7,
+                sees_notices: true,
             },
         )
     }
@@ -146,6 +147,7 @@ fn a_token_header_given_twice_is_not_valid() {
         headers: &headers,
         over_ipv6: false,
         number: 0,
+        sees_notices: true,
     };
     assert_eq!(answer(&bench.imds, &bench.options, now(), &ask).status, 401);
 }

@@ -43,6 +43,7 @@ async fn hops(listen: &str, reach: fn(u16) -> String) -> Vec<(u32, u32)> {
         profile: Profile::Ec2,
         keep_alive: true,
         sts: None,
+        aemm: None,
         clock: Clock::frozen("2026-01-02T03:04:05Z".parse().unwrap()),
         seed: Seed::default(),
     };

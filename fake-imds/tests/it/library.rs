@@ -305,3 +305,56 @@ async fn a_broken_world_does_not_start() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn the_mocks_lists_end_in_a_line_feed_at_the_top_and_only_two_clients_see_notices() {
+    let read = |text| fake_imds::aemm::read("aemm-config.json", text).unwrap();
+    let config = read(r#"{"imdsv2": true}"#);
+    let aemm = fake_imds::aemm::Aemm {
+        config,
+        ..Default::default()
+    };
+    let imds = FakeImds::builder()
+        .aemm(aemm)
+        .listen("[::]:0".parse().unwrap())
+        .start()
+        .await
+        .unwrap();
+    let port = match &imds.addresses()[0] {
+        Listen::Tcp(address) => address.port(),
+        Listen::Unix(_) => panic!("not an address"),
+    };
+    let ask = async |from: &str, path: &str, token: &str| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let mut stream = socket
+            .connect(format!("127.0.0.1:{port}").parse().unwrap())
+            .await
+            .unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nX-aws-ec2-metadata-token: {token}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let refused = ask("127.0.0.1", "/latest/meta-data/mac", "").await;
+    assert!(
+        status(&refused) == 401 && refused.contains("<title>401 - Unauthorized</title>"),
+        "{refused}"
+    );
+    let token = imds.instances()[0].imds().issue(imds.clock().now(), 60, 1);
+    assert_eq!(body(&ask("127.0.0.1", "/", &token).await), "latest\n");
+    assert_eq!(
+        body(&ask("127.0.0.1", "/latest/", &token).await),
+        "dynamic\nmeta-data\nuser-data\n"
+    );
+    assert!(body(&ask("127.0.0.1", "/latest/meta-data", &token).await).ends_with("spot/\ntags/\n"));
+    let action = "/latest/meta-data/spot/instance-action";
+    let mut seen = Vec::new();
+    for from in ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.1"] {
+        seen.push(status(&ask(from, action, &token).await));
+    }
+    assert_eq!(seen, [200, 200, 404, 200]);
+    let json = ask("127.0.0.2", action, &token).await;
+    assert!(json.contains("Content-Type: application/json\r\n"), "{json}");
+}

@@ -7,6 +7,7 @@ fn shown(answer: Answer) -> String {
         Content::Empty | Content::Silence => (Layout::Empty, Bytes::new()),
         Content::Token(token) => (Layout::Token, token.into()),
         Content::Text(text, at) => (Layout::Data(at), text),
+        Content::Json(text, at) => (Layout::Json(at), text),
         Content::UserData(data, at) => (Layout::UserData(at), data),
         Content::Page(page) => (Layout::Page, page),
         Content::Extended => (Layout::Data(now()), "credentials with an account".into()),

@@ -34,7 +34,7 @@ proptest! {
             map.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(&value).unwrap());
         }
         let method: Method = method.parse().unwrap();
-        let ask = Ask { method: &method, path: &path, headers: &map, over_ipv6: false, number: 7 };
+        let ask = Ask { method: &method, path: &path, headers: &map, over_ipv6: false, number: 7, sees_notices: true };
         let answer = answer(&bench.imds, &bench.options, now(), &ask);
         prop_assert!([200, 400, 401, 403, 404, 405, 417].contains(&answer.status), "{}", answer.status);
     }
