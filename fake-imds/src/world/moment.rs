@@ -35,16 +35,22 @@ pub enum EventState {
 #[serde(default, deny_unknown_fields)]
 pub struct Event {
     /// `system-reboot` and the like; without it, that.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Its id; without it, one that counts from zero.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// What it is, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The earliest start; without it, two weeks after it is announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
     /// The latest end; without it, two hours after the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
     /// Until when the start can be put off.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub not_before_deadline: Option<Timestamp>,
     /// How far it has come.
     pub state: EventState,
@@ -55,27 +61,39 @@ pub struct Event {
 #[serde(default, deny_unknown_fields)]
 pub struct Moment {
     /// Seconds after the start, or after the order of the control API.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
     /// The time, instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
     /// A rebalance recommendation is made.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub rebalance: bool,
     /// The spot instance is to be interrupted.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub spot: Option<SpotAction>,
     /// When the interruption is to be, instead of when it would.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub spot_time: Option<Timestamp>,
     /// The spot notice and the rebalance recommendation are gone again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub calm: bool,
     /// The Auto Scaling group wants another state.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lifecycle_state: Option<String>,
     /// Maintenance is announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<Event>,
     /// The event of that id is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub complete: Option<String>,
     /// The event of that id is called off.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel: Option<String>,
     /// Other credentials are given from now on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub rotate: bool,
     /// The tags are now these.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }

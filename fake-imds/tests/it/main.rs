@@ -7,6 +7,8 @@ mod control;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod hops;
 #[cfg(test)]
 mod library;
