@@ -6,7 +6,7 @@ mod tests;
 
 use bytes::Bytes;
 use fake_kit::fault::Facts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 
 use crate::aemm::Aemm;
@@ -92,6 +92,10 @@ pub enum Content {
     Credentials(Kind),
     /// Credentials of the role, with the account.
     Extended,
+    /// Credentials of the role, as the endpoint for containers tells them.
+    Container,
+    /// What that endpoint tells instead.
+    ContainerRefusal(&'static str),
     /// An error page.
     Page(Bytes),
 }
@@ -105,6 +109,9 @@ enum Presented {
 
 /// Answers a request.
 pub fn answer(imds: &Imds, options: &MetadataOptions, now: Timestamp, ask: &Ask<'_>) -> Answer {
+    if let Some(answer) = at_container(imds, ask) {
+        return answer;
+    }
     let known = as_known(imds, ask.path);
     let place = Place::of(imds.profile(), known.as_deref().unwrap_or(ask.path));
     let presented = presented(imds, now, ask.headers);
@@ -114,6 +121,34 @@ pub fn answer(imds: &Imds, options: &MetadataOptions, now: Timestamp, ask: &Ask<
         answer.facts.insert("path".to_owned(), ask.path.to_owned());
     }
     answer
+}
+
+/// The endpoint for containers knows no tokens of this service, and no options.
+fn at_container(imds: &Imds, ask: &Ask<'_>) -> Option<Answer> {
+    let container = imds.world().instance.container.as_ref()?;
+    if ask.path != container.path {
+        return None;
+    }
+    let said = ask.headers.get(http::header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let expected = container.authorization.as_ref().map(String::as_bytes);
+    let answer = if ask.method != Method::GET {
+        Answer::with(
+            405,
+            Content::ContainerRefusal("MethodNotAllowed"),
+            "the method is not GET",
+        )
+    } else if expected.is_some() && said != expected {
+        Answer::with(
+            401,
+            Content::ContainerRefusal("AccessDenied"),
+            "Authorization is missing or wrong",
+        )
+    } else {
+        Answer::with(200, Content::Container, "credentials")
+    };
+    let place = Place::Nowhere;
+    let facts = facts(imds, ask, &place, Presented::None);
+    Some(Answer { facts, ..answer })
 }
 
 /// A version that the world adds has what the last one has that is known.

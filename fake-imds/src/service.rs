@@ -1,7 +1,6 @@
 //! The shell around the pure answer: time, faults, credentials, the socket's hop limit, the ledger. It must not decide what is
 //! answered.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -9,7 +8,6 @@ use fake_kit::control::ControlState;
 use fake_kit::fault::Strike;
 use fake_kit::ledger::Entry;
 use fake_kit::serve::{Malformed, Reply, Request, Service};
-use jiff::Timestamp;
 
 use crate::answer::{self, Answer, Ask, Content, TOKEN};
 use crate::credentials::{Issued, Kind, object};
@@ -101,20 +99,13 @@ impl Endpoint {
             Content::Json(text, changed) => (Layout::Json(changed), text),
             Content::UserData(data, changed) => (Layout::UserData(changed), data),
             Content::Page(page) => (Layout::Page, page),
-            Content::Credentials(kind) => match self.credentials(machine, kind, None, strike, &mut story).await {
-                Some(laid_out) => laid_out,
-                None => {
-                    (status, token_seconds) = (500, None);
-                    (Layout::Empty, Bytes::new())
-                }
-            },
-            Content::Extended => {
-                let account = machine.imds().world().account.id.clone();
-                match self
-                    .credentials(machine, Kind::Role, Some(account), strike, &mut story)
-                    .await
-                {
-                    Some(laid_out) => laid_out,
+            Content::ContainerRefusal(code) => (Layout::Container, refusal(code, answer.why)),
+            Content::Credentials(_) | Content::Extended | Content::Container => {
+                match self.credentials(machine, &content, strike, &mut story).await {
+                    Some(document) => {
+                        status = document.status;
+                        (document.layout, document.body)
+                    }
                     None => {
                         (status, token_seconds) = (500, None);
                         (Layout::Empty, Bytes::new())
@@ -141,47 +132,83 @@ impl Endpoint {
         }
     }
 
-    /// The document of credentials, with the account where it is asked for; nothing if none could be had.
+    /// The document of credentials; nothing if none could be had.
     async fn credentials(
         &self,
         machine: &Machine,
-        kind: Kind,
-        account: Option<String>,
+        content: &Content,
         strike: &Strike,
         story: &mut Vec<String>,
-    ) -> Option<(Layout, Bytes)> {
+    ) -> Option<Document> {
         let now = self.control.clock.now();
-        match machine.credentials(kind, now, strike.lifetime_seconds).await {
-            Ok(issued) => {
-                if let Issued::Refused { said, .. } = &issued {
-                    story.push(format!("the fake STS refused: {said}"));
-                }
-                let mut fields = issued.fields();
-                fields.extend(account.map(|account| ("AccountId".to_owned(), account)));
-                Some((Layout::Data(issued.changed()), document(fields, &strike.rewrite, now)))
-            }
+        let kind = match content {
+            Content::Credentials(kind) => *kind,
+            _ => Kind::Role,
+        };
+        let issued = match machine.credentials(kind, now, strike.lifetime_seconds).await {
+            Ok(issued) => issued,
             Err(error) => {
                 tracing::warn!(%error, "no credentials");
                 story.push(error.to_string());
-                None
+                return None;
             }
+        };
+        if let Issued::Refused { said, .. } = &issued {
+            story.push(format!("the fake STS refused: {said}"));
         }
+        let imds = machine.imds();
+        let world = imds.world();
+        let mut fields = issued.fields();
+        let mut document = Document {
+            status: 200,
+            layout: Layout::Data(issued.changed()),
+            body: Bytes::new(),
+        };
+        match content {
+            Content::Container => {
+                document.layout = Layout::Container;
+                if matches!(issued, Issued::Refused { .. }) {
+                    document.status = 400;
+                } else {
+                    fields.retain(|(name, _)| !matches!(name.as_str(), "Code" | "LastUpdated" | "Type"));
+                    fields.insert(0, ("RoleArn".to_owned(), world.role_arn(Kind::Role)));
+                }
+            }
+            Content::Extended => fields.push(("AccountId".to_owned(), world.account.id.clone())),
+            _ => {}
+        }
+        rewrite::fields(&strike.rewrite, &mut fields, now);
+        let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        document.body = match document.layout {
+            Layout::Container => on_a_line(fields),
+            _ => object(fields.map(|(name, value)| (name, value.into()))).into(),
+        };
+        Some(document)
     }
 }
 
-fn document(mut fields: Vec<(String, String)>, rewritten: &BTreeMap<String, String>, now: Timestamp) -> Bytes {
-    rewrite::fields(rewritten, &mut fields, now);
-    object(
-        fields
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str().into())),
-    )
-    .into()
+/// A document of credentials, and how it is answered.
+struct Document {
+    status: u16,
+    layout: Layout,
+    body: Bytes,
+}
+
+fn refusal(code: &str, message: &str) -> Bytes {
+    on_a_line([("code", code), ("message", message)].into_iter())
+}
+
+/// JSON as Go writes it: on a line, in the order of the fields.
+fn on_a_line<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Bytes {
+    let fields: Vec<String> = fields
+        .map(|(name, value)| format!("{}:{}", serde_json::Value::from(name), serde_json::Value::from(value)))
+        .collect();
+    format!("{{{}}}", fields.join(",")).into()
 }
 
 impl Service for Endpoint {
     async fn answer(&self, request: Request) -> Reply {
-        let now: Timestamp = self.control.clock.now();
+        let now = self.control.clock.now();
         let Some(machine) = self.machine(&request) else {
             return Reply::Reset;
         };

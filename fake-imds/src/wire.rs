@@ -23,6 +23,8 @@ pub enum Layout {
     Json(Timestamp),
     /// User data that last changed then.
     UserData(Timestamp),
+    /// JSON of the endpoint for containers, which is another server.
+    Container,
     /// A new token.
     Token,
     /// An error page.
@@ -74,7 +76,7 @@ pub fn lay_out(frame: &Frame, body: Bytes) -> Response<Bytes> {
             let kind = match frame.layout {
                 Layout::UserData(_) => HeaderValue::from_static("application/octet-stream"),
                 Layout::Json(_) => HeaderValue::from_static("application/json"),
-                Layout::Data(_) | Layout::Token | Layout::Page | Layout::Empty => TEXT,
+                Layout::Data(_) | Layout::Container | Layout::Token | Layout::Page | Layout::Empty => TEXT,
             };
             lines.push((header::CONTENT_TYPE, kind));
             lines.push((header::ACCEPT_RANGES, HeaderValue::from_static("none")));
@@ -84,6 +86,11 @@ pub fn lay_out(frame: &Frame, body: Bytes) -> Response<Bytes> {
                 (header::DATE, date),
                 (header::SERVER, SERVER),
             ]);
+            lines.extend(close);
+        }
+        Layout::Container => {
+            lines.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+            lines.extend([(header::DATE, date), (header::CONTENT_LENGTH, length)]);
             lines.extend(close);
         }
         Layout::Token | Layout::Empty => {

@@ -3,7 +3,7 @@ mod properties;
 mod switches;
 
 use fake_kit::seed::{Canaries, Seed};
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use jiff::SignedDuration;
 
 use super::*;

@@ -136,6 +136,7 @@ pub(super) const INSTANCE: &[Key] = &[
         "maintenance events that are there from the start",
     ),
     key("connect", Table(CONNECT), "managed-ssh-keys, for EC2 Instance Connect"),
+    key("container", Table(CONTAINER), "the endpoint for containers"),
     key("timeline", Tables(MOMENT), "what happens later"),
     key("throttle", Table(THROTTLE), "when the service is overloaded"),
     key(
@@ -220,6 +221,11 @@ const CONNECT: &[Key] = &[
         "OCSP answers, by fingerprint",
     ),
     key("active_keys", Named(SEGMENT, rule::TEXT), "signed keys, by user"),
+];
+
+const CONTAINER: &[Key] = &[
+    needed("path", Text(rule::PATH), "where it is, such as /v1/credentials"),
+    key("authorization", Text(rule::LINE), "what Authorization must say"),
 ];
 
 const MOMENT: &[Key] = &[

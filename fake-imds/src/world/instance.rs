@@ -68,6 +68,16 @@ pub struct Connect {
     pub active_keys: BTreeMap<String, String>,
 }
 
+/// The endpoint for containers, beside the other: who knows it needs no session token.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Container {
+    /// Its path: `/v2/credentials/UUID` of ECS, `/v1/credentials` of EKS.
+    pub path: String,
+    /// What `Authorization` must say; without it, anything.
+    #[serde(default)]
+    pub authorization: Option<String>,
+}
+
 /// When the service is overloaded; nothing is published of the real one's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Throttle {
@@ -180,6 +190,8 @@ pub struct Instance {
     pub events: Vec<Event>,
     /// EC2 Instance Connect.
     pub connect: Option<Connect>,
+    /// The endpoint for containers.
+    pub container: Option<Container>,
     /// What happens later.
     pub timeline: Vec<Moment>,
     /// When too many requests come.
@@ -236,6 +248,7 @@ impl Default for Instance {
             lifecycle_state: None,
             events: Vec::new(),
             connect: None,
+            container: None,
             timeline: Vec::new(),
             throttle: None,
             switches: Switches::default(),

@@ -17,7 +17,7 @@ mod tests;
 
 use serde::Deserialize;
 
-pub use instance::{Connect, Devices, Instance, Key, Placement, ProfileState, Signing, Throttle};
+pub use instance::{Connect, Container, Devices, Instance, Key, Placement, ProfileState, Signing, Throttle};
 pub use interface::Interface;
 pub use moment::{Event, EventState, Moment, SpotAction};
 pub use read::{BrokenWorld, Tolerance, parse};

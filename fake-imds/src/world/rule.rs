@@ -103,6 +103,12 @@ pub(super) const TAG_VALUE: Rule = rule(
     "tags in metadata have names of letters, digits and +-=.,_:@ (not . or ..), and values up to 256 bytes",
 );
 pub(super) const SEGMENT: Rule = always(segment, "give a name without a slash or white space");
+pub(super) const PATH: Rule = always(
+    |text| {
+        text.len() > 1 && text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && !b"?#%".contains(&b))
+    },
+    "give a path such as \"/v1/credentials\"",
+);
 pub(super) const LINE: Rule = always(
     |text| !text.is_empty() && text.len() <= 1024 && !text.contains(['\n', '\r']),
     "give one line of text",

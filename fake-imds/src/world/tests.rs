@@ -210,6 +210,7 @@ fn example(kind: Kind) -> toml::Value {
             "sg-12345678",
             "instance-event-12345678",
             "eA==",
+            "/x",
         ];
         let token = "AQAEAIXkhdOR3sIqAVRdg0mVAdHYRr_kfkFDU7SDzH9whlWZJwANKg==";
         let fitting = known.into_iter().chain([token]).find(|text| (rule.fits)(text));

@@ -201,6 +201,10 @@ fn main() -> ExitCode {
     }
     plays.push(("botocore reads the region from the zone".to_owned(), Box::new(region)));
     plays.push(("botocore reaches the IPv6 endpoint".to_owned(), Box::new(over_ipv6)));
+    plays.push((
+        "botocore finds the endpoint for containers".to_owned(),
+        Box::new(in_a_container),
+    ));
     for case in CASES.iter().filter(|case| case.settings.is_empty()) {
         plays.push((
             format!("the AWS CLI {}", case.name),
@@ -326,6 +330,33 @@ fn region(environment: &Environment) -> Result<(), Failed> {
         1,
         matches([("target", "/latest/meta-data/placement/availability-zone/")]),
     ))?;
+    Ok(())
+}
+
+fn in_a_container(environment: &Environment) -> Result<(), Failed> {
+    for (authorization, gets) in [("secret", true), ("wrong", false)] {
+        let case = Case {
+            world: "[instance]\nhttp_tokens = \"required\"\nprofile = \"p\"\ncontainer = { path = \"/v1/credentials\", authorization = \"secret\" }\n",
+            gets,
+            claims: r#"{"match":{"method":"PUT"},"exactly":0}"#,
+            ..PLAIN
+        };
+        let (imds, said) = serve(&case, "127.0.0.1:0", |imds| {
+            let url = format!("{}/v1/credentials", imds.url());
+            let settings = [
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url.as_str()),
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN", authorization),
+            ];
+            environment.python(&["credentials"], &imds.url(), &settings)
+        })?;
+        let found: Found = serde_json::from_str(&said.out)?;
+        judge(
+            &imds,
+            &case,
+            found.method == "container-role" && !found.key.is_empty(),
+            &said.err,
+        )?;
+    }
     Ok(())
 }
 

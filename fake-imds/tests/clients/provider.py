@@ -4,7 +4,7 @@ import json
 import sys
 
 import botocore.session
-from botocore.exceptions import MetadataRetrievalError
+from botocore.exceptions import CredentialRetrievalError, MetadataRetrievalError
 from botocore.utils import IMDSRegionProvider
 
 session = botocore.session.Session()
@@ -14,8 +14,8 @@ if "region" in sys.argv:
 else:
     try:
         credentials = session.get_credentials()
-    except MetadataRetrievalError as error:
-        # So it ends where it was told not to fall back.
+    except (CredentialRetrievalError, MetadataRetrievalError) as error:
+        # So it ends where it was told not to fall back, and at the endpoint for containers.
         print(error, file=sys.stderr)
         credentials = None
     if credentials is not None:

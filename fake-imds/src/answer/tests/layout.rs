@@ -10,6 +10,8 @@ fn shown(answer: Answer) -> String {
         Content::Json(text, at) => (Layout::Json(at), text),
         Content::UserData(data, at) => (Layout::UserData(at), data),
         Content::Page(page) => (Layout::Page, page),
+        Content::Container => (Layout::Container, "credentials for a container".into()),
+        Content::ContainerRefusal(code) => (Layout::Container, code.into()),
         Content::Extended => (Layout::Data(now()), "credentials with an account".into()),
         Content::Credentials(kind) => (Layout::Data(now()), format!("credentials of {kind:?}").into()),
     };
