@@ -106,7 +106,9 @@ async fn measure(mock: Option<SocketAddr>) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     let mut firsts = Vec::new();
     for _ in 0..ROUNDS {
-        firsts.push(start("first", false).await?.first);
+        let program = start("first", false).await?;
+        firsts.push(program.first);
+        program.end().await?;
     }
     let first = firsts.iter().min().copied().unwrap_or_default();
     writeln!(

@@ -54,6 +54,11 @@ impl Program {
         })
     }
 
+    /// Ends it, and waits until it has.
+    pub(crate) async fn end(mut self) -> Result<(), Failure> {
+        Ok(self.process.kill().await?)
+    }
+
     /// Its resident memory in KiB.
     pub(crate) fn memory(&self) -> Result<u64, Failure> {
         let id = self.process.id().ok_or("it has ended")?;
