@@ -33,13 +33,17 @@ pub(super) const WORLD: &[Key] = &[
     ),
     key("role", Foreign, "fake-sts reads it"),
     key("user", Foreign, "fake-sts reads it"),
+    key("policy", Foreign, "fake-sts reads it"),
     key("oidc_provider", Foreign, "fake-sts reads it"),
+    key("issuer", Foreign, "fake-sts reads it"),
+    key("organization", Foreign, "fake-sts reads it"),
 ];
 
 const ACCOUNT: &[Key] = &[
     key("id", Text(rule::ACCOUNT), "twelve digits"),
     key("region", Text(rule::REGION), "the region"),
     key("partition", Word(&["aws", "aws-cn", "aws-us-gov"]), "the partition"),
+    key("outbound_web_identity", Foreign, "fake-sts reads it"),
 ];
 
 pub(super) const INSTANCE: &[Key] = &[

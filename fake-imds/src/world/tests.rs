@@ -81,6 +81,14 @@ fn every_field_is_read_and_the_tables_of_others_are_left_alone() {
     assert_eq!(world.domain(), "amazonaws.com.cn");
 }
 
+/// One file describes both services.
+#[test]
+fn what_fake_sts_reads_of_a_world_is_passed_over() {
+    let text = include_str!("../../../fake-sts/tests/clients/world.toml");
+    let read = parse("world.toml", text, Tolerance::Plausible).unwrap();
+    assert_eq!(read[0].account.id, "123456789012");
+}
+
 #[test]
 fn every_fault_is_reported_at_once_with_line_and_remedy() {
     let text = r#"colour = "red"
@@ -100,7 +108,7 @@ nme = "typo"
 number = 1
 "#;
     insta::assert_snapshot!(faults(text), @r#"
-    world.toml:1: colour: is unknown; remove it, or use one of account, instance, role, user, oidc_provider
+    world.toml:1: colour: is unknown; remove it, or use one of account, instance, role, user, policy, oidc_provider, issuer, organization
     world.toml:3: account.id: "12345" is not accepted; give twelve digits, in quotes
     world.toml:4: account.region: is not a string; give a region such as "eu-central-1"
     world.toml:6: instance.id: "i-xyz" is not accepted; give i- and 17 hexadecimal digits in lower case
