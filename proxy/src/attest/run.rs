@@ -94,6 +94,7 @@ pub(crate) struct Run {
     body: Body,
     ended: CancellationToken,
     namespace: Mutex<Option<Arc<Namespace>>>,
+    opening: tokio::sync::Mutex<()>,
     nested: Mutex<HashSet<u64>>,
     endpoints: Mutex<Vec<Endpoint>>,
     number: OnceLock<u32>,
@@ -106,6 +107,7 @@ impl Run {
             body,
             ended: CancellationToken::new(),
             namespace: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
             nested: Mutex::default(),
             endpoints: Mutex::new(endpoints),
             number: OnceLock::new(),
@@ -159,8 +161,13 @@ impl Run {
 
     /// The sockets into its network namespace, opened at the first use.
     pub(crate) async fn namespace(&self, entrance: &Entrance) -> Result<Arc<Namespace>, Unattested> {
-        let known = self.lock().clone();
-        if let Some(namespace) = known {
+        let known = || self.lock().clone();
+        if let Some(namespace) = known() {
+            return Ok(namespace);
+        }
+        // A new container's first connections come together: one of them opens, and the others find it.
+        let _turn = self.opening.lock().await;
+        if let Some(namespace) = known() {
             return Ok(namespace);
         }
         let (file, number) = self.body.process.network().map_err(|_| Unattested::NotRunning)?;

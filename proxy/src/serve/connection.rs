@@ -1,9 +1,14 @@
 //! One connection from its first byte to its last: who is it, what does it ask, may it, answer. Every wait here is bounded.
 
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -19,7 +24,7 @@ use crate::credentials::{AssumeRole, Issued, Key};
 use crate::gitlab::Unverified;
 use crate::instance::Leaf;
 use crate::refusal::Refusal;
-use crate::request::{self, HEAD_MAX, Malformed, Method, Named, Request};
+use crate::request::{self, Malformed, Method, Named, Request};
 use crate::routes::route;
 use crate::spans;
 
@@ -34,8 +39,8 @@ const ATTEST: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(2);
 /// What is read and thrown away meanwhile, so that the answer is not lost to a reset.
 const LINGER_BYTES: usize = 256 * 1024;
-/// Most requests fit; the buffer grows for those that do not.
-const BUFFER: usize = 512;
+/// What is read at once. Most requests fit; the buffer grows for those that do not.
+const PIECE: usize = 512;
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -369,10 +374,9 @@ enum Read {
 
 async fn read_head<W: Wire>(wire: &mut W, buffer: &mut Vec<u8>, stop: &CancellationToken) -> Read {
     if buffer.is_empty() {
-        buffer.reserve(BUFFER);
         let first = tokio::select! {
             biased;
-            first = timeout(IDLE, wire.read_buf(buffer)) => first,
+            first = timeout(IDLE, read_some(wire, buffer)) => first,
             () = stop.cancelled() => return Read::Gone,
         };
         match first {
@@ -390,11 +394,22 @@ async fn read_head<W: Wire>(wire: &mut W, buffer: &mut Vec<u8>, stop: &Cancellat
     rest.await.unwrap_or(Read::Refused(Refusal::TooSlow))
 }
 
+/// Adds to the buffer what has come, once something has: who waits for it holds no room for it.
+async fn read_some<W: Wire>(wire: &mut W, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut room = [MaybeUninit::uninit(); PIECE];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut *wire).poll_read(context, &mut read))?;
+        buffer.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+    .await
+}
+
 async fn read_rest<W: Wire>(wire: &mut W, buffer: &mut Vec<u8>) -> Read {
     loop {
-        // `find_end` refuses what is longer, so that the buffer is bounded.
-        buffer.reserve(BUFFER.min(HEAD_MAX));
-        match wire.read_buf(buffer).await {
+        // `find_end` refuses what is longer than a head may be, so that the buffer is bounded.
+        match read_some(wire, buffer).await {
             Ok(1..) => {}
             Ok(0) | Err(_) => return Read::Gone,
         }
@@ -423,7 +438,7 @@ async fn finish<W: Wire>(wire: &mut W, bytes: &[u8]) -> End {
                 read => left = left.saturating_sub(read),
             }
         }
-        Err(std::io::Error::from(std::io::ErrorKind::QuotaExceeded))
+        Err(io::Error::from(io::ErrorKind::QuotaExceeded))
     });
     match drained.await {
         Ok(Ok(())) => End::Closed,
