@@ -202,8 +202,17 @@ fn lint(options: &LintOptions, out: &mut (dyn Write + Send)) -> Result<(), Progr
     if let Some(role) = &options.who {
         return who(options, role, out);
     }
+    if let Some(rule) = &options.explain {
+        let known: Vec<&str> = lint::RULES.iter().map(|rule| rule.id).collect();
+        let text = lint::explain(rule)
+            .ok_or_else(|| usage(format!("there is no rule {rule}: name one of {}", known.join(", "))))?;
+        out.write_all(text.as_bytes())?;
+        return Ok(out.flush()?);
+    }
     let settings = Settings {
         account: options.account.clone(),
+        instance: options.instance,
+        allowed: options.allowed.clone(),
     };
     let mut findings = Vec::new();
     let mut unreadable = Vec::new();

@@ -203,12 +203,24 @@ pub struct ExplainOptions {
 #[derive(Debug, Args)]
 pub struct LintOptions {
     /// Policy documents (JSON), Terraform plans (`terraform show -json`), CloudFormation templates (JSON or YAML)
-    #[arg(required_unless_present = "who", value_name = "FILE")]
+    #[arg(required_unless_present_any = ["who", "explain"], value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
     /// The account that the policies are for: without it, no account is foreign
     #[arg(long)]
     pub account: Option<String>,
+
+    /// Policy documents that stand by themselves are of the role of an instance
+    #[arg(long)]
+    pub instance: bool,
+
+    /// What the role of an instance may have beside assuming roles and pulling images: an action or a managed policy's ARN, with *
+    #[arg(long = "allow", value_name = "ACTION|ARN")]
+    pub allowed: Vec<String>,
+
+    /// Say why there is a rule
+    #[arg(long, value_name = "RULE", conflicts_with_all = ["files", "who"])]
+    pub explain: Option<String>,
 
     /// How findings are written
     #[arg(long, value_enum, default_value = "text")]

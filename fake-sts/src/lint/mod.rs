@@ -1,14 +1,15 @@
 //! The policy linter: what in trust and identity policies lets in more than was meant, or less. Pure: texts in, findings out. It must not
 //! read files.
 
+mod catalogue;
 mod report;
 mod rules;
 mod source;
 #[cfg(test)]
 mod tests;
 
+pub use catalogue::RULES;
 pub use report::{Format, write};
-pub use rules::RULES;
 
 use crate::policy::Kind;
 
@@ -41,6 +42,8 @@ pub struct Rule {
     pub severity: Severity,
     /// What it asks for.
     pub title: &'static str,
+    /// Why it is asked for.
+    pub why: &'static str,
 }
 
 /// One finding.
@@ -63,6 +66,18 @@ pub struct Finding {
 pub struct Settings {
     /// The account that the policies are for. Without it nobody can tell foreign accounts from one's own.
     pub account: Option<String>,
+    /// Whether policies that stand by themselves are of the role of an instance.
+    pub instance: bool,
+    /// What the role of an instance may have beside assuming roles and pulling images: actions and ARNs of managed policies, with `*`.
+    pub allowed: Vec<String>,
+}
+
+/// Says why there is a rule.
+#[must_use]
+pub fn explain(id: &str) -> Option<String> {
+    let rule = RULES.into_iter().find(|rule| rule.id == id)?;
+    let (word, title, why) = (rule.severity.word(), rule.title, rule.why);
+    Some(format!("{id} ({word}): {title}.\n\n{why}\n"))
 }
 
 /// A policy found in a file.
@@ -71,7 +86,7 @@ pub(crate) struct Found {
     pub(crate) place: String,
     pub(crate) kind: Kind,
     pub(crate) document: serde_json::Value,
-    /// Whether it is the trust of a role that an instance profile holds.
+    /// Whether it is of a role that an instance profile holds.
     pub(crate) of_instance: bool,
 }
 
@@ -81,8 +96,12 @@ pub(crate) struct Found {
 /// The text is neither JSON nor YAML, or has no policy in it.
 pub fn judge(file: &str, text: &str, settings: &Settings) -> Result<Vec<Finding>, String> {
     let mut findings = Vec::new();
-    for found in source::read(text)? {
-        rules::judge(file, &found, settings, &mut findings);
+    let (documents, attached) = source::read(text)?;
+    for found in &documents {
+        rules::judge(file, found, settings, &mut findings);
+    }
+    for one in &attached {
+        rules::judge_attached(file, one, settings, &mut findings);
     }
     Ok(findings)
 }

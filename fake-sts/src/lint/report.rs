@@ -71,6 +71,7 @@ fn sarif(findings: &[Finding]) -> Value {
             json!({
                 "id": rule.id,
                 "shortDescription": { "text": rule.title },
+                "fullDescription": { "text": rule.why },
                 "defaultConfiguration": { "level": rule.severity.word() },
             })
         })

@@ -1,69 +1,17 @@
 //! What is wrong with a policy. Documents are looked at as written, because templates have texts in them that no policy has.
 
+use fake_kit::glob::Glob;
+
+use super::catalogue::{
+    ALL_ROLES, ANYONE, BESIDE, CUSTOM, DELIMITER, EXTERNAL_ID, INSTANCE, LENIENT, NEVER, NO_AUD, NO_SUB, ROOT,
+    SAML_AUD, SERVICE, SYNTAX, VACUOUS, WIDE,
+};
+use super::source::{Attached, field};
+use super::{Finding, Found, Rule, Settings};
 use serde_json::Value;
 
-use super::source::field;
-use super::{Finding, Found, Rule, Settings, Severity};
 use crate::arn::is_account;
 use crate::policy::{Kind, parse};
-
-const fn error(id: &'static str, title: &'static str) -> Rule {
-    Rule {
-        id,
-        severity: Severity::Error,
-        title,
-    }
-}
-
-const fn warning(id: &'static str, title: &'static str) -> Rule {
-    Rule {
-        id,
-        severity: Severity::Warning,
-        title,
-    }
-}
-
-const SYNTAX: Rule = error("policy-syntax", "A policy is one that IAM takes");
-const ANYONE: Rule = error("trust-anyone", "A trust names whom it means");
-const ROOT: Rule = warning(
-    "trust-account-root",
-    "A trust names roles or users, not a whole account",
-);
-const EXTERNAL_ID: Rule = error(
-    "trust-external-id",
-    "Another company's account is asked for an external id",
-);
-const NO_SUB: Rule = error("oidc-no-sub", "A token's subject is asked for");
-const NO_AUD: Rule = warning("oidc-no-aud", "A token's audience is asked for");
-const DELIMITER: Rule = error("oidc-wildcard-delimiter", "A wildcard follows a delimiter");
-const WIDE: Rule = warning("oidc-wildcard-wide", "A subject names one project and one ref");
-const NEVER: Rule = warning("oidc-never", "A condition can hold");
-const CUSTOM: Rule = error("oidc-custom-claim", "Conditions use claims that AWS takes from tokens");
-const VACUOUS: Rule = error("condition-vacuous", "ForAllValues does not stand alone");
-const LENIENT: Rule = error(
-    "condition-lenient",
-    "Who is meant is not asked for by IfExists or by a negation",
-);
-const ALL_ROLES: Rule = error("assume-any-role", "A policy names the roles that may be assumed");
-const SERVICE: Rule = warning("service-principal", "A trust names the one service that uses the role");
-
-/// Every rule.
-pub const RULES: [Rule; 14] = [
-    SYNTAX,
-    ANYONE,
-    ROOT,
-    EXTERNAL_ID,
-    NO_SUB,
-    NO_AUD,
-    DELIMITER,
-    WIDE,
-    NEVER,
-    CUSTOM,
-    VACUOUS,
-    LENIENT,
-    ALL_ROLES,
-    SERVICE,
-];
 
 /// Claims that AWS makes condition keys of, whoever issued the token.
 const TOKEN_CLAIMS: [&str; 4] = ["aud", "sub", "amr", "oaud"];
@@ -75,6 +23,25 @@ const FAVOURED: [&str; 5] = [
     "oidc.circleci.com",
     "cognito-identity.amazonaws.com",
     "graph.facebook.com",
+];
+
+/// What an instance of a runner needs: to assume the roles of jobs, and to pull images.
+const INSTANCE_ACTIONS: [&str; 9] = [
+    "sts:assumerole",
+    "sts:tagsession",
+    "sts:setsourceidentity",
+    "sts:getcalleridentity",
+    "ecr:getauthorizationtoken",
+    "ecr:batchchecklayeravailability",
+    "ecr:getdownloadurlforlayer",
+    "ecr:batchgetimage",
+    "ecr:batchimportupstreamimage",
+];
+
+/// Managed policies that allow no more than that, or reading a registry.
+const INSTANCE_POLICIES: [&str; 2] = [
+    "arn:aws*:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly",
+    "arn:aws*:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly",
 ];
 
 struct Judge<'a> {
@@ -100,7 +67,7 @@ impl Condition<'_> {
     fn is_claim(&self, claim: &str) -> bool {
         self.key
             .rsplit_once(':')
-            .is_some_and(|(provider, own)| provider.contains('.') && own == claim)
+            .is_some_and(|(provider, own)| provider.contains('.') && own.eq_ignore_ascii_case(claim))
     }
 
     /// Whether it can only hold for a value that is there and named.
@@ -125,8 +92,24 @@ pub(super) fn judge(file: &str, found: &Found, settings: &Settings, findings: &m
         Value::Array(list) => list.iter().collect(),
         one => vec![one],
     };
+    judge.beside(&statements);
     for (index, statement) in statements.into_iter().enumerate() {
         judge.statement(index, statement);
+    }
+}
+
+/// Judges a managed policy that is attached to the role of an instance.
+pub(super) fn judge_attached(file: &str, attached: &Attached, settings: &Settings, findings: &mut Vec<Finding>) {
+    let own = INSTANCE_POLICIES.into_iter().map(Glob::new);
+    let mut known = own.chain(settings.allowed.iter().map(Glob::new));
+    if attached.of_instance && !known.any(|pattern| pattern.matches(&attached.arn)) {
+        findings.push(Finding {
+            file: file.to_owned(),
+            place: attached.place.clone(),
+            rule: INSTANCE,
+            problem: format!("the role of an instance has {}", attached.arn),
+            remedy: format!("detach it, or say --allow {}", attached.arn),
+        });
     }
 }
 
@@ -190,8 +173,12 @@ impl Judge<'_> {
                 self.principals(&at, field(statement, "Principal"), &conditions);
                 self.federated(&at, field(statement, "Principal"), &conditions);
                 self.services(&at, field(statement, "Principal"));
+                self.saml(&at, field(statement, "Principal"), &conditions);
             }
-            Kind::Identity => self.any_role(&at, statement),
+            Kind::Identity => {
+                self.any_role(&at, statement);
+                self.rights(&at, statement);
+            }
         }
     }
 
@@ -296,7 +283,7 @@ impl Judge<'_> {
             return;
         };
         let of_provider = provider.contains('.') && !FAVOURED.contains(&provider);
-        if of_provider && !TOKEN_CLAIMS.contains(&claim) {
+        if of_provider && !TOKEN_CLAIMS.iter().any(|own| own.eq_ignore_ascii_case(claim)) {
             self.report(
                 CUSTOM,
                 field,
@@ -347,7 +334,7 @@ impl Judge<'_> {
                 return;
             }
         }
-        if value.contains('*') {
+        if value.contains(['*', '?']) {
             self.report(
                 WIDE,
                 field,
@@ -410,19 +397,96 @@ impl Judge<'_> {
         }
     }
 
+    /// Services and callers in one trust, over all its statements.
+    fn beside(&mut self, statements: &[&Value]) {
+        if self.found.kind != Kind::Trust {
+            return;
+        }
+        let allowing = || {
+            let allowing = statements.iter().filter(|one| field(one, "Effect") == "Allow");
+            allowing.map(|one| field(one, "Principal"))
+        };
+        let named = |of: &str| -> Vec<&str> { allowing().flat_map(|principal| texts(field(principal, of))).collect() };
+        let services = named("Service");
+        let callers = [named("AWS"), named("Federated")].concat();
+        if let (Some(service), Some(caller)) = (services.first(), callers.first()) {
+            self.report(
+                BESIDE,
+                "Statement",
+                format!("{service} may assume the role that {caller} assumes"),
+                "give the service a role of its own",
+            );
+        }
+    }
+
     fn any_role(&mut self, at: &str, statement: &Value) {
-        let assumes = texts(field(statement, "Action")).into_iter().any(|action| {
-            let action = action.to_ascii_lowercase();
-            ["sts:assumerole", "sts:*", "sts:assume*", "*"].contains(&action.as_str())
-        });
+        let covers = |pattern: &str| Glob::new(pattern.to_ascii_lowercase()).matches("sts:assumerole");
+        let assumes = match statement.get("NotAction") {
+            Some(except) => !texts(except).into_iter().any(covers),
+            None => texts(field(statement, "Action")).into_iter().any(covers),
+        };
         let resources = texts(field(statement, "Resource"));
-        let every = |one: &&str| *one == "*" || one.ends_with(":role/*");
-        if assumes && resources.iter().any(every) {
+        let every = |one: &&str| *one == "*" || one.ends_with(":role/*") || one.ends_with(":*");
+        let wide = statement.get("NotResource").is_some() || resources.iter().any(every);
+        if assumes && wide {
             self.report(
                 ALL_ROLES,
                 &format!("{at}.Resource"),
                 "every role that trusts this account may be assumed",
                 "name the roles",
+            );
+        }
+    }
+
+    /// What the role of an instance may do beyond what it is for.
+    fn rights(&mut self, at: &str, statement: &Value) {
+        if !(self.found.of_instance || self.settings.instance && self.found.place.is_empty()) {
+            return;
+        }
+        let known: Vec<Glob> = INSTANCE_ACTIONS
+            .into_iter()
+            .map(str::to_owned)
+            .chain(self.settings.allowed.iter().map(|one| one.to_ascii_lowercase()))
+            .map(Glob::new)
+            .collect();
+        let (element, more) = match statement.get("NotAction") {
+            Some(except) => (
+                "NotAction",
+                vec![format!("everything but {}", texts(except).join(", "))],
+            ),
+            None => {
+                let stated = texts(field(statement, "Action")).into_iter();
+                // A pattern is covered where it would be as a text: * stands for *.
+                let beyond = stated.filter(|action| {
+                    let action = action.to_ascii_lowercase();
+                    !known.iter().any(|pattern| pattern.matches(&action))
+                });
+                ("Action", beyond.map(str::to_owned).collect())
+            }
+        };
+        if !more.is_empty() {
+            self.report(
+                INSTANCE,
+                &format!("{at}.{element}"),
+                format!("the role of an instance may {}", more.join(", ")),
+                "take it away, give the job a role for it, or say --allow ACTION",
+            );
+        }
+    }
+
+    fn saml(&mut self, at: &str, principal: &Value, conditions: &[Condition<'_>]) {
+        let of_saml = texts(field(principal, "Federated"))
+            .into_iter()
+            .any(|one| one.contains(":saml-provider/"));
+        let asked = conditions
+            .iter()
+            .any(|one| one.key.eq_ignore_ascii_case("saml:aud") && one.is_firm());
+        if of_saml && !asked {
+            self.report(
+                SAML_AUD,
+                &format!("{at}.Condition"),
+                "no condition asks for the assertion's audience",
+                "add StringEquals on saml:aud with https://signin.aws.amazon.com/saml",
             );
         }
     }

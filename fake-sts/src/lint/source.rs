@@ -8,10 +8,18 @@ use crate::policy::Kind;
 /// How deep a file is looked into.
 const DEEPEST: usize = 64;
 
-/// Every policy of a file.
-pub(super) fn read(text: &str) -> Result<Vec<Found>, String> {
+/// A managed policy that a role has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attached {
+    pub(super) place: String,
+    pub(super) arn: String,
+    pub(super) of_instance: bool,
+}
+
+/// Every policy of a file, and which managed ones roles have.
+pub(super) fn read(text: &str) -> Result<(Vec<Found>, Vec<Attached>), String> {
     let value = parse(text)?;
-    let mut found = Vec::new();
+    let (mut found, mut attached) = (Vec::new(), Vec::new());
     if let Some(changes) = value.get("resource_changes").and_then(Value::as_array) {
         let after = changes.iter().filter_map(|change| {
             let address = change.get("address")?.as_str()?;
@@ -21,14 +29,14 @@ pub(super) fn read(text: &str) -> Result<Vec<Found>, String> {
                 change.get("change")?.get("after")?,
             ))
         });
-        terraform(after, &mut found);
+        terraform(after, &mut found, &mut attached);
     } else if let Some(module) = value.get("planned_values").and_then(|values| values.get("root_module")) {
         let mut resources = Vec::new();
         modules(module, 0, &mut resources);
-        terraform(resources.into_iter(), &mut found);
+        terraform(resources.into_iter(), &mut found, &mut attached);
     } else if let Some(resources) = value.get("Resources").and_then(Value::as_object) {
         for (name, resource) in resources {
-            cloudformation(name, resource, &mut found);
+            cloudformation(name, resource, &mut found, &mut attached);
         }
         let profiles = resources
             .values()
@@ -36,9 +44,17 @@ pub(super) fn read(text: &str) -> Result<Vec<Found>, String> {
         let held: Vec<String> = profiles
             .map(|profile| field(field(profile, "Properties"), "Roles").to_string())
             .collect();
+        let is_held = |name: &str| held.iter().any(|roles| roles.contains(&format!("\"{name}\"")));
         for one in &mut found {
             let name = one.place.split('.').nth(1).unwrap_or_default();
-            one.of_instance = held.iter().any(|roles| roles.contains(&format!("\"{name}\"")));
+            // A policy by itself names its roles.
+            let roles = resources.get(name).map(|one| field(field(one, "Properties"), "Roles"));
+            let mut named = roles.and_then(Value::as_array).into_iter().flatten();
+            one.of_instance =
+                is_held(name) || named.any(|role| held.iter().any(|roles| roles.contains(&role.to_string())));
+        }
+        for one in &mut attached {
+            one.of_instance = is_held(one.place.split('.').nth(1).unwrap_or_default());
         }
     } else if value.get("Statement").is_some() {
         found.push(Found {
@@ -53,7 +69,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Found>, String> {
                 .to_owned(),
         );
     }
-    Ok(found)
+    Ok((found, attached))
 }
 
 fn parse(text: &str) -> Result<Value, String> {
@@ -124,16 +140,25 @@ fn modules<'a>(module: &'a Value, depth: usize, into: &mut Vec<(&'a str, &'a str
     }
 }
 
-fn terraform<'a>(resources: impl Iterator<Item = (&'a str, &'a str, &'a Value)>, found: &mut Vec<Found>) {
-    let mut held: Vec<String> = Vec::new();
-    let mut names: Vec<(String, String)> = Vec::new();
+fn terraform<'a>(
+    resources: impl Iterator<Item = (&'a str, &'a str, &'a Value)>,
+    found: &mut Vec<Found>,
+    attached: &mut Vec<Attached>,
+) {
+    let mut held: Vec<&str> = Vec::new();
+    // By place: the role that what stands there is of.
+    let mut owners: Vec<(String, &str)> = Vec::new();
     for (address, kind, values) in resources {
+        let text = |name: &str| values.get(name).and_then(Value::as_str);
         if kind == "aws_iam_instance_profile" {
-            held.extend(values.get("role").and_then(Value::as_str).map(str::to_owned));
+            held.extend(text("role"));
         }
-        if let (Some(name), "aws_iam_role") = (values.get("name").and_then(Value::as_str), kind) {
-            names.push((address.to_owned(), name.to_owned()));
-        }
+        let owner = if kind == "aws_iam_role" {
+            text("name")
+        } else {
+            text("role")
+        };
+        owners.extend(owner.map(|name| (address.to_owned(), name)));
         let documents: &[(&str, Kind)] = match kind {
             "aws_iam_role" => &[("assume_role_policy", Kind::Trust)],
             "aws_iam_role_policy" | "aws_iam_policy" | "aws_iam_user_policy" | "aws_iam_group_policy" => {
@@ -141,36 +166,48 @@ fn terraform<'a>(resources: impl Iterator<Item = (&'a str, &'a str, &'a Value)>,
             }
             _ => &[],
         };
+        let mut push = |place: &str, kind: Kind, document: Value| {
+            found.push(Found {
+                place: place.to_owned(),
+                kind,
+                document,
+                of_instance: false,
+            });
+        };
         for (field, kind) in documents {
             // What is only known after apply is absent.
             if let Some(document) = values.get(*field).and_then(embedded) {
-                found.push(Found {
-                    place: address.to_owned(),
-                    kind: *kind,
-                    document,
-                    of_instance: false,
-                });
+                push(address, *kind, document);
             }
         }
-        let inline = values
-            .get("inline_policy")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        for document in inline.filter_map(|one| one.get("policy").and_then(embedded)) {
-            found.push(Found {
-                place: format!("{address}.inline_policy"),
-                kind: Kind::Identity,
-                document,
+        let inline = format!("{address}.inline_policy");
+        owners.extend(owner.map(|name| (inline.clone(), name)));
+        for one in list(values, "inline_policy") {
+            if let Some(document) = one.get("policy").and_then(embedded) {
+                push(&inline, Kind::Identity, document);
+            }
+        }
+        let managed = list(values, "managed_policy_arns").filter_map(Value::as_str);
+        let of_role = text("policy_arn").filter(|_| kind == "aws_iam_role_policy_attachment");
+        for arn in managed.chain(of_role) {
+            attached.push(Attached {
+                place: address.to_owned(),
+                arn: arn.to_owned(),
                 of_instance: false,
             });
         }
     }
+    let is_held = |place: &str| owners.iter().any(|(own, role)| own == place && held.contains(role));
     for one in found {
-        one.of_instance = names
-            .iter()
-            .any(|(address, name)| *address == one.place && held.contains(name));
+        one.of_instance = is_held(&one.place);
     }
+    for one in attached {
+        one.of_instance = is_held(&one.place);
+    }
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(name).and_then(Value::as_array).into_iter().flatten()
 }
 
 /// A document as a table or as a text of JSON.
@@ -191,8 +228,19 @@ fn of_type(resource: &Value, kind: &str) -> bool {
     resource.get("Type").and_then(Value::as_str) == Some(kind)
 }
 
-fn cloudformation(name: &str, resource: &Value, found: &mut Vec<Found>) {
+fn cloudformation(name: &str, resource: &Value, found: &mut Vec<Found>, attached: &mut Vec<Attached>) {
     let properties = field(resource, "Properties");
+    if of_type(resource, "AWS::IAM::Role") {
+        let arns = list(properties, "ManagedPolicyArns").map(|arn| resolve(arn, 0));
+        attached.extend(
+            arns.filter_map(|arn| arn.as_str().map(str::to_owned))
+                .map(|arn| Attached {
+                    place: format!("Resources.{name}.ManagedPolicyArns"),
+                    arn,
+                    of_instance: false,
+                }),
+        );
+    }
     let mut push = |field: &str, kind: Kind, value: &Value| {
         if let Some(document) = embedded(&resolve(value, 0)) {
             found.push(Found {

@@ -1,11 +1,14 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+mod posture;
+
 use super::{Format, RULES, Settings, judge, write};
 
 fn own() -> Settings {
     Settings {
         account: Some("123456789012".to_owned()),
+        ..Settings::default()
     }
 }
 
@@ -140,6 +143,10 @@ fn each_rule_finds_what_it_is_for() {
         (
             json!({ "Effect": "Allow", "Action": "*", "Resource": "arn:aws:iam::123456789012:role/*" }),
             vec!["assume-any-role"],
+        ),
+        (
+            subject("StringLike", "project_path:group/app:ref_type:branch:ref:v?"),
+            vec!["oidc-wildcard-wide"],
         ),
         (
             trusting(
