@@ -29,6 +29,7 @@ pub mod provenance;
 pub mod query;
 pub mod refusal;
 pub mod request;
+pub mod seal;
 pub mod secret;
 pub mod service;
 pub mod session_token;

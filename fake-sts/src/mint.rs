@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::policy::Policy;
-use crate::provenance::{self, Provenance, Via};
+use crate::provenance::{Provenance, Via};
+use crate::seal::{Bearer, Content, Sealer};
 use crate::secret::Secret;
 use crate::state::{Owner, Session};
 
@@ -49,12 +50,9 @@ pub struct Grant {
 
 /// Makes the credentials of a grant.
 #[must_use]
-pub fn mint(grant: Grant, seed: &Seed, serial: u64, canary: &Canary, now: Timestamp) -> Session {
+pub fn mint(grant: Grant, sealer: &Sealer, serial: u64, canary: &Canary, now: Timestamp) -> Session {
     // STS answers in whole seconds.
     let issued_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let expiration = issued_at
-        .saturating_add(SignedDuration::from_secs(i64::from(grant.duration_seconds)))
-        .unwrap_or(issued_at);
     let provenance = Provenance {
         role_arn: grant.owner.principal_arn(),
         session_name: grant.owner.session_name().to_owned(),
@@ -69,11 +67,20 @@ pub fn mint(grant: Grant, seed: &Seed, serial: u64, canary: &Canary, now: Timest
         policy_arns: grant.policy_arns.clone(),
         source_identity: grant.source_identity.clone(),
     };
+    let content = Content {
+        bearer: Bearer::from(&grant.owner),
+        policy: grant.policy.as_ref().map(|(text, _)| text.clone()),
+        tags: grant.tags.clone(),
+        transitive: grant.transitive_tag_keys.clone(),
+        mfa: grant.mfa,
+        provider: grant.provider.clone(),
+    };
+    let access_key_id = access_key_id(grant.owner.account(), sealer.seed(), serial);
     Session {
-        access_key_id: access_key_id(grant.owner.account(), seed, serial),
-        secret: Secret::new(format!("{canary}{}", seed.base64("secret", serial, 24))),
-        token: Secret::new(provenance::encode(canary.as_str(), &provenance)),
-        expiration,
+        secret: sealer.secret(&access_key_id, canary.as_str()),
+        token: sealer.close(&access_key_id, canary.as_str(), &provenance, &content),
+        access_key_id,
+        expiration: expiration(issued_at, grant.duration_seconds),
         issued_at,
         arn: grant.owner.arn(),
         principal_arn: grant.owner.principal_arn(),
@@ -87,6 +94,13 @@ pub fn mint(grant: Grant, seed: &Seed, serial: u64, canary: &Canary, now: Timest
         mfa: grant.mfa,
         provider: grant.provider,
     }
+}
+
+/// When a session ends.
+pub(crate) fn expiration(issued_at: Timestamp, duration_seconds: u32) -> Timestamp {
+    issued_at
+        .saturating_add(SignedDuration::from_secs(i64::from(duration_seconds)))
+        .unwrap_or(issued_at)
 }
 
 /// The account in a key id: what GetAccessKeyInfo answers. Keys of before 2019 carry none, and their first bit says so.

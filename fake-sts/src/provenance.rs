@@ -1,9 +1,11 @@
 //! What a session token of the fake says of itself: who asked for which role, and when. Written by `mint`, read by whoever checks where
-//! a credential came from. It must not know how a token is verified: the fake never trusts this text.
+//! a credential came from. It must not know how a token is verified: the fake
+//! trusts this text only where `seal` finds it unchanged.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -13,8 +15,8 @@ pub const PREFIX: &str = "IQoJb3JpZ2luX2Vj";
 /// Characters of a canary.
 const CANARY_LENGTH: usize = 16;
 
-/// Tokens longer than this are not read; STS itself stays under 4,096, and the provenance of the longest request fits thrice.
-const MAX_TOKEN_LENGTH: usize = 16_384;
+/// Tokens longer than this are not read. Usual ones stay under 1,000 characters; a session policy and tags of the longest make 40,000.
+const MAX_TOKEN_LENGTH: usize = 65_536;
 
 /// The way in which credentials were handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,22 +104,62 @@ pub enum ProvenanceError {
     },
 }
 
-/// Writes a session token: prefix, canary, provenance. The parts are multiples of four characters, so the whole is valid base64.
+/// The parts of a session token: prefix, canary, and in base64 the provenance as JSON with what only its issuer can read behind it. Prefix
+/// and canary have multiples of four characters, so the whole is valid base64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    /// The marker.
+    pub(crate) canary: String,
+    /// The provenance.
+    pub(crate) open: Vec<u8>,
+    /// What only its issuer can read.
+    pub(crate) sealed: Vec<u8>,
+}
+
+impl Sealed {
+    pub(crate) fn encode(&self) -> String {
+        let bytes = [self.open.as_slice(), self.sealed.as_slice()].concat();
+        format!("{PREFIX}{}{}", self.canary, STANDARD.encode(bytes))
+    }
+
+    pub(crate) fn decode(token: &str) -> Result<Self, ProvenanceError> {
+        let (canary, rest) = split(token)?;
+        let mut open = STANDARD.decode(rest).map_err(|_| ProvenanceError::Encoding)?;
+        let mut values = serde_json::Deserializer::from_slice(&open).into_iter::<IgnoredAny>();
+        let content = |problem: String| ProvenanceError::Content { problem };
+        match values.next() {
+            Some(Ok(IgnoredAny)) => {}
+            Some(Err(error)) => return Err(content(error.to_string())),
+            None => return Err(content("it is empty".to_owned())),
+        }
+        let end = values.byte_offset();
+        let sealed = open.split_off(end);
+        Ok(Self {
+            canary: canary.to_owned(),
+            open,
+            sealed,
+        })
+    }
+}
+
+/// Writes a session token that has only a provenance, and nothing by which its issuer would know it.
 #[must_use]
 pub fn encode(canary: &str, provenance: &Provenance) -> String {
     // A struct of strings and numbers always serialises; an empty text would be refused by `decode`.
-    let json = serde_json::to_vec(provenance).unwrap_or_default();
-    format!("{PREFIX}{canary}{}", STANDARD.encode(json))
+    let token = Sealed {
+        canary: canary.to_owned(),
+        open: serde_json::to_vec(provenance).unwrap_or_default(),
+        sealed: Vec::new(),
+    };
+    token.encode()
 }
 
-/// Reads a session token.
+/// Reads the provenance of a session token.
 ///
 /// # Errors
 /// When the token is not one of this fake's.
 pub fn decode(token: &str) -> Result<Provenance, ProvenanceError> {
-    let (_, rest) = split(token)?;
-    let json = STANDARD.decode(rest).map_err(|_| ProvenanceError::Encoding)?;
-    serde_json::from_slice(&json).map_err(|error| ProvenanceError::Content {
+    serde_json::from_slice(&Sealed::decode(token)?.open).map_err(|error| ProvenanceError::Content {
         problem: error.to_string(),
     })
 }

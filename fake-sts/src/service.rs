@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -114,13 +114,11 @@ impl Sts {
         self.issued.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Makes credentials and remembers them.
-    pub fn issue(&self, grant: Grant, canary: &str) -> Arc<Session> {
+    /// Makes credentials. Nothing of them is kept: their token carries them.
+    pub fn issue(&self, grant: Grant, canary: &str) -> Session {
         let canary = self.control.canaries.plant(canary);
         let serial = self.issued.fetch_add(1, Ordering::Relaxed);
-        let session = Arc::new(mint(grant, &self.seed, serial, &canary, self.control.clock.now()));
-        self.state_mut().remember(Arc::clone(&session));
-        session
+        mint(grant, &self.state().sealer, serial, &canary, self.control.clock.now())
     }
 
     fn carry_out(

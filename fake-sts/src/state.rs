@@ -1,23 +1,23 @@
-//! What the fake knows at one moment: the world and the sessions that were issued. It must not know requests or answers.
+//! What the fake knows at one moment: the world. Sessions it reads out of their tokens. It must not know requests or answers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fake_kit::seed::Seed;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+use crate::arn::RoleArn;
+use crate::mint::expiration;
 use crate::oidc::Issuer;
-use crate::policy::{Attributes, Named, Policy, Standing};
-use crate::provenance::Via;
+use crate::policy::{Attributes, Kind, Named, Policy, Standing, parse_text};
+use crate::provenance::{Provenance, Via};
+use crate::seal::{Bearer, Opened, Sealer};
 use crate::secret::Secret;
 use crate::signature::{Key, KeyRing};
 use crate::world::{IssuerKind, IssuerPlan, User, World, bare_issuer, named};
 
 pub use crate::principal::Owner;
-
-/// Sessions kept; beyond that the oldest are forgotten, and their tokens become invalid.
-const MOST_SESSIONS: usize = 200_000;
 
 /// Temporary credentials and what they stand for.
 #[derive(Debug, Clone)]
@@ -160,7 +160,7 @@ static NOTHING: Policy = Policy {
     statements: Vec::new(),
 };
 
-/// World and sessions.
+/// The world, and what tokens are read with.
 #[derive(Debug)]
 pub struct State {
     /// Accounts, roles, users.
@@ -173,23 +173,22 @@ pub struct State {
     pub issuers: Vec<Issuer>,
     /// Who signs the tokens of GetWebIdentityToken.
     pub outbound: Option<Issuer>,
-    sessions: HashMap<String, Arc<Session>>,
-    order: VecDeque<String>,
+    /// What session tokens are written and read with.
+    pub sealer: Sealer,
     made_keys: u64,
 }
 
 impl State {
-    /// No session yet.
+    /// A world as it was read.
     #[must_use]
     pub fn new(world: World, permissive: bool, seed: Seed) -> Self {
         Self {
+            sealer: Sealer::new(&seed),
             seed,
             issuers: world.issuers.iter().cloned().map(Issuer::new).collect(),
             outbound: outbound(&world).map(Issuer::new),
             world,
             permissive,
-            sessions: HashMap::new(),
-            order: VecDeque::new(),
             made_keys: 0,
         }
     }
@@ -200,23 +199,12 @@ impl State {
         self.made_keys
     }
 
-    /// Remembers an issued session.
-    pub fn remember(&mut self, session: Arc<Session>) {
-        self.order.push_back(session.access_key_id.clone());
-        self.sessions.insert(session.access_key_id.clone(), session);
-        while self.order.len() > MOST_SESSIONS {
-            if let Some(oldest) = self.order.pop_front() {
-                self.sessions.remove(&oldest);
-            }
-        }
-    }
-
-    /// The ARN behind a key, for the ledger; not a proof of anything.
+    /// The ARN behind a key and the token sent with it, for faults to match on; not a proof of anything.
     #[must_use]
-    pub fn arn_of_key(&self, access_key_id: &str) -> Option<&str> {
-        match self.sessions.get(access_key_id) {
-            Some(session) => Some(&session.arn),
-            None => self.world.user(access_key_id).map(|user| user.arn.as_str()),
+    pub fn arn_of_key(&self, access_key_id: &str, token: Option<&str>) -> Option<String> {
+        match token {
+            Some(token) => self.session(access_key_id, token).map(|session| session.arn),
+            None => self.world.user(access_key_id).map(|user| user.arn.clone()),
         }
     }
 
@@ -239,15 +227,75 @@ impl State {
             .find(|issuer| bare_issuer(issuer.url()) == Some(wanted))
     }
 
-    /// Sessions end with the principal they are of.
-    fn alive(&self, session: &Session) -> bool {
-        match &session.owner {
-            Owner::Role { of_world: false, .. } | Owner::Root { .. } => true,
-            Owner::Role { arn, id, .. } => self.world.role_by_arn(arn).is_some_and(|role| role.id == *id),
-            Owner::User(user) | Owner::Federated { user, .. } => {
-                let now = self.world.user_by_name(&user.account, &user.name);
-                now.is_some_and(|now| now.id == user.id)
+    /// The session that a token carries. Sessions end with the principal they are of.
+    #[must_use]
+    pub fn session(&self, access_key_id: &str, token: &str) -> Option<Session> {
+        let Opened {
+            provenance,
+            content,
+            secret,
+        } = self.sealer.open(access_key_id, token)?;
+        let owner = self.owner(content.bearer, &provenance)?;
+        let policy = match content.policy {
+            Some(text) => Some(parse_text(&text, Kind::Identity).ok()?),
+            None => None,
+        };
+        Some(Session {
+            access_key_id: access_key_id.to_owned(),
+            secret,
+            token: Secret::new(token.to_owned()),
+            expiration: expiration(provenance.issued_at, provenance.duration_seconds),
+            issued_at: provenance.issued_at,
+            arn: owner.arn(),
+            principal_arn: owner.principal_arn(),
+            owner,
+            via: provenance.via,
+            policy,
+            policy_arns: provenance.policy_arns,
+            tags: content.tags,
+            transitive_tag_keys: content.transitive,
+            source_identity: provenance.source_identity,
+            mfa: content.mfa,
+            provider: content.provider,
+        })
+    }
+
+    fn owner(&self, bearer: Bearer, provenance: &Provenance) -> Option<Owner> {
+        let name = provenance.session_name.clone();
+        match bearer {
+            Bearer::Role { id, of_world } => {
+                let arn = RoleArn::parse(&provenance.role_arn)?;
+                let alive = || self.world.role_by_arn(&arn).is_some_and(|role| role.id == id);
+                (!of_world || alive()).then(|| Owner::Role {
+                    arn: arn.clone(),
+                    id: id.clone(),
+                    name,
+                    of_world,
+                })
             }
+            Bearer::User {
+                account,
+                name: user,
+                id,
+                federated,
+            } => {
+                let user = self.world.user_by_name(&account, &user).filter(|user| user.id == id)?;
+                let user = Arc::clone(user);
+                Some(if federated {
+                    Owner::Federated { user, name }
+                } else {
+                    Owner::User(user)
+                })
+            }
+            Bearer::Root {
+                account,
+                partition,
+                task,
+            } => Some(Owner::Root {
+                account,
+                partition,
+                task,
+            }),
         }
     }
 }
@@ -278,23 +326,23 @@ fn outbound(world: &World) -> Option<IssuerPlan> {
 impl KeyRing for State {
     type Caller = Caller;
 
-    fn find(&self, access_key_id: &str, token: Option<&str>, now: Timestamp) -> Key<'_, Caller> {
-        if let Some(session) = self.sessions.get(access_key_id) {
-            if token != Some(session.token.expose()) || !self.alive(session) {
+    fn find(&self, access_key_id: &str, token: Option<&str>, now: Timestamp) -> Key<Caller> {
+        if let Some(token) = token {
+            let Some(session) = self.session(access_key_id, token) else {
                 return Key::Unknown;
-            }
+            };
             if session.expiration <= now {
                 return Key::Expired;
             }
             return Key::Valid {
-                secret: &session.secret,
-                caller: Caller::Session(Arc::clone(session)),
+                secret: session.secret.clone(),
+                caller: Caller::Session(Arc::new(session)),
             };
         }
         let held = self.world.access_key(access_key_id).filter(|key| key.active);
-        match (held, self.world.user(access_key_id), token) {
-            (Some(key), Some(user), None) => Key::Valid {
-                secret: &key.secret,
+        match (held, self.world.user(access_key_id)) {
+            (Some(key), Some(user)) => Key::Valid {
+                secret: key.secret.clone(),
                 caller: Caller::User(Arc::clone(user), key.id.clone()),
             },
             _ => Key::Unknown,

@@ -21,6 +21,7 @@ use crate::permission;
 use crate::query::Parameters;
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::secret::Secret;
 use crate::session_token;
 use crate::signature::{self, Service};
 use crate::state::{Caller, State};
@@ -285,8 +286,9 @@ pub fn facts(state: &State, request: &Request, received: &Received) -> Facts {
         facts.insert("policy_arns".to_owned(), bounded(&arns.join(" ")));
     }
     if let Some(claim) = signature::claim_of(request) {
-        if let Some(arn) = state.arn_of_key(claim.access_key_id()) {
-            facts.insert("caller".to_owned(), arn.to_owned());
+        let token = claim.token.as_ref().map(Secret::expose);
+        if let Some(arn) = state.arn_of_key(claim.access_key_id(), token) {
+            facts.insert("caller".to_owned(), arn);
         }
         facts.insert("access_key_id".to_owned(), bounded(claim.access_key_id()));
     }

@@ -7,8 +7,6 @@ mod others;
 mod parameters;
 mod web_identity;
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use fake_kit::seed::{Canary, Seed};
 use jiff::{SignedDuration, Timestamp};
@@ -224,16 +222,15 @@ impl Bench {
         }
     }
 
-    pub(crate) fn keep(&mut self, grant: crate::mint::Grant) -> Arc<Session> {
+    pub(crate) fn keep(&mut self, grant: crate::mint::Grant) -> Session {
         let canary = Canary::derive(&Seed::default(), "role:test");
-        let session = Arc::new(mint(grant, &Seed::default(), self.serial, &canary, self.now));
+        let session = mint(grant, &self.state.sealer, self.serial, &canary, self.now);
         self.serial += 1;
-        self.state.remember(Arc::clone(&session));
         session
     }
 
     /// AssumeRole, kept when granted.
-    pub(super) fn assume(&mut self, keys: &Keys, role: &str, more: &str) -> Result<Arc<Session>, Refusal> {
+    pub(super) fn assume(&mut self, keys: &Keys, role: &str, more: &str) -> Result<Session, Refusal> {
         let form = format!("Action=AssumeRole&RoleArn=arn:aws:iam::{role}&RoleSessionName=job-1{more}");
         match self.outcome(&self.signed(keys, &form)) {
             Outcome::Granted { grant, .. } => Ok(self.keep(*grant)),
@@ -245,7 +242,7 @@ impl Bench {
     /// A session of the instance's role.
     pub(super) fn host(&mut self) -> Keys {
         Keys::from(
-            &*self
+            &self
                 .assume(&alice(), "123456789012:role/lab-host", "&DurationSeconds=43200")
                 .unwrap(),
         )

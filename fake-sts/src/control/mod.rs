@@ -177,7 +177,7 @@ pub fn router(sts: Arc<Sts>) -> Router {
 async fn issue(Shared(sts): Shared<Arc<Sts>>, Json(wanted): Json<Wanted>) -> Response {
     let decided = decide(&sts.state(), &wanted);
     match decided {
-        Ok(grant) => Json(Credentials::from(&*sts.issue(grant, &wanted.canary))).into_response(),
+        Ok(grant) => Json(Credentials::from(&sts.issue(grant, &wanted.canary))).into_response(),
         Err(error) => {
             let status = match &error {
                 WantedError::BadArn { .. } | WantedError::BadVia => StatusCode::BAD_REQUEST,
@@ -249,7 +249,7 @@ async fn revoke(Shared(sts): Shared<Arc<Sts>>, Path(name): Path<String>, Query(p
         read_document(&text.to_string(), Kind::Identity),
     ) {
         (Some(role), Ok(document)) => {
-            role.holder.inline.insert(REVOCATION.to_owned(), document);
+            role.holder.inline.insert(REVOCATION.to_owned(), Arc::new(document));
             Json(json!({ "revoked_before": now.to_string() })).into_response()
         }
         _ => refusal(

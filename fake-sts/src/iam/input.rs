@@ -1,6 +1,7 @@
 //! Parameters of IAM's actions, and documents as IAM judges them. It must not change anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Call;
 use crate::arn::{Arn, RoleArn};
@@ -75,12 +76,12 @@ impl Call<'_> {
         Ok(tags)
     }
 
-    pub(super) fn identity_document(&self, parameter: &str) -> Result<Document, Refusal> {
+    pub(super) fn identity_document(&self, parameter: &str) -> Result<Arc<Document>, Refusal> {
         document(&self.text(parameter)?, Kind::Identity)
     }
 
     /// A trust policy. IAM takes none that names a principal of a known account which is not there.
-    pub(super) fn trust_document(&self, parameter: &str) -> Result<Document, Refusal> {
+    pub(super) fn trust_document(&self, parameter: &str) -> Result<Arc<Document>, Refusal> {
         let text = self.text(parameter)?;
         if text.chars().filter(|one| !one.is_whitespace()).count() > TRUST_CHARACTERS {
             let text = format!("Cannot exceed quota for ACLSizePerRole: {TRUST_CHARACTERS}");
@@ -130,8 +131,8 @@ impl Call<'_> {
     }
 }
 
-fn document(text: &str, kind: Kind) -> Result<Document, Refusal> {
-    read_document(text, kind).map_err(|faults| {
+fn document(text: &str, kind: Kind) -> Result<Arc<Document>, Refusal> {
+    read_document(text, kind).map(Arc::new).map_err(|faults| {
         let problems: Vec<String> = faults
             .iter()
             .map(|fault| format!("{} {}", fault.at, fault.problem).trim().to_owned())

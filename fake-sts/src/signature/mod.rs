@@ -82,7 +82,7 @@ impl Service {
 
 /// What the key store says of an access key id and session token.
 #[derive(Debug)]
-pub enum Key<'a, C> {
+pub enum Key<C> {
     /// No such key, a token that is not this key's, or a token of a role that is gone.
     Unknown,
     /// The token is right but its time is over.
@@ -90,7 +90,7 @@ pub enum Key<'a, C> {
     /// Usable, for this caller.
     Valid {
         /// What the request must be signed with.
-        secret: &'a Secret,
+        secret: Secret,
         /// Whose it is.
         caller: C,
     },
@@ -102,7 +102,7 @@ pub trait KeyRing {
     type Caller;
 
     /// Looks up a key and the token sent with it.
-    fn find(&self, access_key_id: &str, token: Option<&str>, now: Timestamp) -> Key<'_, Self::Caller>;
+    fn find(&self, access_key_id: &str, token: Option<&str>, now: Timestamp) -> Key<Self::Caller>;
 }
 
 /// Why a signature was refused; the text is the one STS writes. Their order here is the order of the checks.
@@ -242,7 +242,7 @@ pub fn authenticate<R: KeyRing>(
             let day_scope = format!("{}/{}/{}/{}", scope.day, scope.region, scope.service, scope.terminator);
             let fits = |query: &Parameters| {
                 let canonical = canonical_request(request, query, &claim);
-                sign(secret, &scope, &claim.date, &day_scope, &canonical).verify(&claim.signature)
+                sign(&secret, &scope, &claim.date, &day_scope, &canonical).verify(&claim.signature)
             };
             // Clients may add the token to a query string after they have signed it.
             let later = || claim.presigned && claim.token.is_some() && fits(&query.without(TOKEN_PARAMETER));

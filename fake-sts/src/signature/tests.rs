@@ -29,7 +29,7 @@ struct Ring(Secret);
 impl KeyRing for Ring {
     type Caller = &'static str;
 
-    fn find(&self, access_key_id: &str, token: Option<&str>, _: Timestamp) -> Key<'_, &'static str> {
+    fn find(&self, access_key_id: &str, token: Option<&str>, _: Timestamp) -> Key<&'static str> {
         let caller = match (access_key_id, token) {
             (KEY, None) => "user",
             (TEMPORARY, Some(TOKEN)) => "session",
@@ -37,7 +37,7 @@ impl KeyRing for Ring {
             _ => return Key::Unknown,
         };
         Key::Valid {
-            secret: &self.0,
+            secret: self.0.clone(),
             caller,
         }
     }

@@ -1,6 +1,7 @@
 //! Changes of a world. Unique ids are given here, and principals that vanish leave theirs in the trust policies that named them. It must
 //! not judge whether a change is allowed.
 
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use fake_kit::seed::Seed;
@@ -55,9 +56,13 @@ impl World {
     pub fn put_role(&mut self, mut role: Role, seed: &Seed) -> &Role {
         let key = (role.arn.account.clone(), role.arn.name.clone());
         role.id = role_id(seed, &key.0, &key.1, self.generation("role", &key));
-        let slot = self.roles.entry(key).or_insert_with(|| role.clone());
-        *slot = role;
-        slot
+        match self.roles.entry(key) {
+            Entry::Occupied(mut taken) => {
+                taken.insert(role);
+                taken.into_mut()
+            }
+            Entry::Vacant(free) => free.insert(role),
+        }
     }
 
     /// A role, to change.
@@ -116,7 +121,7 @@ impl World {
             if names(&role.trust, arn)
                 && let Some(renamed) = rename(&role.trust, arn, id)
             {
-                role.trust = renamed;
+                role.trust = Arc::new(renamed);
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::sync::Arc;
+
 use crate::policy::{Document, Kind, Named, read_document};
 
 use super::{Managed, World};
@@ -17,7 +19,7 @@ const ADMINISTRATOR_TEXT: &str =
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holder {
     /// By name. Those of a world file have none, and are numbered.
-    pub inline: BTreeMap<String, Document>,
+    pub inline: BTreeMap<String, Arc<Document>>,
     /// ARNs of attached managed policies.
     pub attached: BTreeSet<String>,
     /// The ARN of the permissions boundary.
@@ -61,7 +63,7 @@ pub(super) fn built_in(partition: &str) -> Vec<Managed> {
     let one = document.map(|document| Managed {
         arn: format!("arn:{partition}:iam::aws:policy/{ADMINISTRATOR}"),
         id: "ANPAIWMBCKSKIEE64ZLYK".to_owned(),
-        document,
+        document: Arc::new(document),
         created_at: None,
     });
     one.into_iter().collect()

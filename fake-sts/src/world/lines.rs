@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -34,29 +34,43 @@ pub(super) struct SyntaxFault {
 }
 
 /// Reads TOML.
-pub(super) fn parse(text: &str) -> Result<(Value, Lines), Vec<SyntaxFault>> {
+pub(super) fn parse(text: &str) -> Result<Value, Vec<SyntaxFault>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
+        let starts = Starts::of(text);
         return Err(errors
             .iter()
             .map(|error| SyntaxFault {
-                line: error.span().map(|span| line_at(text, &span)),
+                line: error.span().map(|span| starts.line(&span)),
                 problem: error.message().replace('\n', " "),
             })
             .collect());
     }
+    Ok(convert_table(table.get_ref()))
+}
+
+/// Where each field stands, for a text with faults: nobody else needs it, and it is as large as the world.
+pub(super) fn locate(text: &str) -> Lines {
+    let (table, _) = DeTable::parse_recoverable(text);
     let mut lines = Lines::default();
-    let value = convert_table(table.get_ref(), "", text, &mut lines);
-    Ok((value, lines))
+    locate_table(table.get_ref(), "", &Starts::of(text), &mut lines);
+    lines
 }
 
-fn line_at(text: &str, span: &Range<usize>) -> usize {
-    let before = text.as_bytes().get(..span.start).unwrap_or_default();
-    before.iter().filter(|byte| **byte == b'\n').count() + 1
+/// Where lines begin.
+struct Starts(Vec<usize>);
+
+impl Starts {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at + 1).collect())
+    }
+
+    fn line(&self, span: &Range<usize>) -> usize {
+        self.0.partition_point(|start| *start <= span.start) + 1
+    }
 }
 
-fn convert_table(table: &DeTable<'_>, at: &str, text: &str, lines: &mut Lines) -> Value {
-    let mut map = Map::new();
+fn locate_table(table: &DeTable<'_>, at: &str, starts: &Starts, lines: &mut Lines) {
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         let field = if at.is_empty() {
@@ -64,13 +78,33 @@ fn convert_table(table: &DeTable<'_>, at: &str, text: &str, lines: &mut Lines) -
         } else {
             format!("{at}.{name}")
         };
-        lines.0.insert(field.clone(), line_at(text, &key.span()));
-        map.insert(name.to_owned(), convert(value, &field, text, lines));
+        lines.0.insert(field.clone(), starts.line(&key.span()));
+        locate_value(value, &field, starts, lines);
     }
-    Value::Object(map)
 }
 
-fn convert(value: &Spanned<DeValue<'_>>, at: &str, text: &str, lines: &mut Lines) -> Value {
+fn locate_value(value: &Spanned<DeValue<'_>>, at: &str, starts: &Starts, lines: &mut Lines) {
+    match value.get_ref() {
+        DeValue::Array(list) => {
+            for (index, one) in list.iter().enumerate() {
+                let field = format!("{at}[{index}]");
+                lines.0.insert(field.clone(), starts.line(&one.span()));
+                locate_value(one, &field, starts, lines);
+            }
+        }
+        DeValue::Table(table) => locate_table(table, at, starts, lines),
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
+    }
+}
+
+fn convert_table(table: &DeTable<'_>) -> Value {
+    let pairs = table
+        .iter()
+        .map(|(key, value)| (key.get_ref().as_ref().to_owned(), convert(value)));
+    Value::Object(pairs.collect())
+}
+
+fn convert(value: &Spanned<DeValue<'_>>) -> Value {
     match value.get_ref() {
         DeValue::String(string) => Value::String(string.to_string()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
@@ -81,14 +115,7 @@ fn convert(value: &Spanned<DeValue<'_>>, at: &str, text: &str, lines: &mut Lines
             .map_or_else(|_| Value::String(number.as_str().to_owned()), Value::from),
         DeValue::Boolean(yes) => Value::Bool(*yes),
         DeValue::Datetime(date) => Value::String(date.to_string()),
-        DeValue::Array(list) => {
-            let convert_one = |(index, one): (usize, &Spanned<DeValue<'_>>)| {
-                let field = format!("{at}[{index}]");
-                lines.0.insert(field.clone(), line_at(text, &one.span()));
-                convert(one, &field, text, lines)
-            };
-            Value::Array(list.iter().enumerate().map(convert_one).collect())
-        }
-        DeValue::Table(table) => convert_table(table, at, text, lines),
+        DeValue::Array(list) => Value::Array(list.iter().map(convert).collect()),
+        DeValue::Table(table) => convert_table(table),
     }
 }

@@ -55,7 +55,7 @@ pub struct Role {
     /// MaxSessionDuration.
     pub max_session_seconds: u32,
     /// Who may assume it.
-    pub trust: Document,
+    pub trust: Arc<Document>,
     /// What its sessions may do.
     pub holder: Holder,
     /// When it was made; `None` for those of the world file.
@@ -132,7 +132,7 @@ pub struct Managed {
     /// `ANPA…`.
     pub id: String,
     /// What it says.
-    pub document: Document,
+    pub document: Arc<Document>,
     /// When it was made; `None` for those of the world file.
     pub created_at: Option<Timestamp>,
 }

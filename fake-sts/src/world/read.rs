@@ -3,14 +3,15 @@
 mod federation;
 mod principals;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::Arc;
 
 use fake_kit::seed::Seed;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::lines::{self, Lines};
+use super::lines;
 use super::{Account, Role, World};
 use crate::arn::is_account;
 use crate::policy::{Document, Kind, read_document};
@@ -65,7 +66,7 @@ impl fmt::Display for Faults {
 /// # Errors
 /// Every fault at once.
 pub fn read(text: &str, file: &str, seed: &Seed) -> Result<World, Faults> {
-    let (value, lines) = lines::parse(text).map_err(|faults| Faults {
+    let value = lines::parse(text).map_err(|faults| Faults {
         file: file.to_owned(),
         faults: faults
             .into_iter()
@@ -77,12 +78,9 @@ pub fn read(text: &str, file: &str, seed: &Seed) -> Result<World, Faults> {
             })
             .collect(),
     })?;
-    let mut reader = Reader {
-        lines,
-        faults: Vec::new(),
-    };
+    let mut reader = Reader::default();
     let world = reader.world(&value, seed);
-    reader.finish(file, world)
+    reader.finish(file, text, world)
 }
 
 /// Reads one `[[role]]`, as JSON, for an account.
@@ -90,27 +88,31 @@ pub fn read(text: &str, file: &str, seed: &Seed) -> Result<World, Faults> {
 /// # Errors
 /// Every fault at once.
 pub fn read_role(value: &Value, account: &Account) -> Result<Role, Faults> {
-    let mut reader = Reader {
-        lines: Lines::default(),
-        faults: Vec::new(),
-    };
+    let mut reader = Reader::default();
     let role = value.as_object().and_then(|table| reader.role("role", table, account));
     if value.as_object().is_none() {
         reader.fault("role", "is not a table", "send {\"trust\": {...}, \"policy\": {...}}");
     }
-    reader.finish("request", role)
+    reader.finish("request", "", role)
 }
 
+#[derive(Default)]
 struct Reader {
-    lines: Lines,
     faults: Vec<Fault>,
+    /// Documents read, by text: many roles have the same.
+    trusts: HashMap<String, Arc<Document>>,
+    policies: HashMap<String, Arc<Document>>,
 }
 
 impl Reader {
-    fn finish<T>(mut self, file: &str, value: Option<T>) -> Result<T, Faults> {
+    fn finish<T>(mut self, file: &str, text: &str, value: Option<T>) -> Result<T, Faults> {
         match value {
             Some(value) if self.faults.is_empty() => Ok(value),
             _ => {
+                let lines = lines::locate(text);
+                for fault in &mut self.faults {
+                    fault.line = lines.of(&fault.field);
+                }
                 self.faults.sort_by_key(|fault| fault.line);
                 Err(Faults {
                     file: file.to_owned(),
@@ -122,7 +124,7 @@ impl Reader {
 
     fn fault(&mut self, field: &str, problem: impl Into<String>, remedy: impl Into<String>) {
         self.faults.push(Fault {
-            line: self.lines.of(field),
+            line: None,
             field: field.to_owned(),
             problem: problem.into(),
             remedy: remedy.into(),
@@ -169,7 +171,7 @@ impl Reader {
         let mut world = World::new(account);
         let mut names = BTreeSet::new();
         for (field, entry) in self.entries(table, "role") {
-            if let Some(role) = self.role(&field, &entry, &world.account.clone()) {
+            if let Some(role) = self.role(&field, entry, &world.account.clone()) {
                 if !names.insert((role.arn.account.clone(), role.arn.name.clone())) {
                     self.fault(
                         &format!("{field}.name"),
@@ -181,7 +183,7 @@ impl Reader {
             }
         }
         for (field, entry) in self.entries(table, "user") {
-            if let Some((user, key)) = self.user(&field, &entry, &world.account.clone()) {
+            if let Some((user, key)) = self.user(&field, entry, &world.account.clone()) {
                 world.put_user(user, seed);
                 if !world.add_key(key) {
                     self.fault(
@@ -196,7 +198,7 @@ impl Reader {
         Some(world)
     }
 
-    fn entries(&mut self, table: &Map<String, Value>, name: &str) -> Vec<(String, Map<String, Value>)> {
+    fn entries<'a>(&mut self, table: &'a Map<String, Value>, name: &str) -> Vec<(String, &'a Map<String, Value>)> {
         let Some(value) = table.get(name) else {
             return Vec::new();
         };
@@ -207,7 +209,7 @@ impl Reader {
         let mut entries = Vec::new();
         for (index, entry) in list.iter().enumerate() {
             match entry.as_object() {
-                Some(entry) => entries.push((format!("{name}[{index}]"), entry.clone())),
+                Some(entry) => entries.push((format!("{name}[{index}]"), entry)),
                 None => self.fault(
                     &format!("{name}[{index}]"),
                     "is not a table",
@@ -273,13 +275,25 @@ impl Reader {
         }
     }
 
-    fn document(&mut self, field: &str, value: &Value, kind: Kind) -> Option<Document> {
+    fn document(&mut self, field: &str, value: &Value, kind: Kind) -> Option<Arc<Document>> {
         let text = match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        read_document(&text, kind)
-            .map_err(|faults| {
+        let known = match kind {
+            Kind::Trust => &mut self.trusts,
+            Kind::Identity => &mut self.policies,
+        };
+        if let Some(document) = known.get(&text) {
+            return Some(Arc::clone(document));
+        }
+        match read_document(&text, kind) {
+            Ok(document) => {
+                let document = Arc::new(document);
+                known.insert(text, Arc::clone(&document));
+                Some(document)
+            }
+            Err(faults) => {
                 for fault in faults {
                     let at = if fault.at.is_empty() {
                         field.to_owned()
@@ -288,8 +302,9 @@ impl Reader {
                     };
                     self.fault(&at, fault.problem, fault.remedy);
                 }
-            })
-            .ok()
+                None
+            }
+        }
     }
 
     fn texts(&mut self, at: &str, table: &Map<String, Value>, name: &str, remedy: &str) -> Vec<String> {

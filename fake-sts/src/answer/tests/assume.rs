@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use fake_kit::seed::Seed;
 
 use super::{Bench, Keys, alice, bob};
@@ -10,7 +8,7 @@ use crate::state::Session;
 const DENIED: &str = "AccessDenied";
 
 /// Code, text for the client, and the true reason.
-fn why(result: Result<Arc<Session>, Refusal>) -> (String, String, String) {
+fn why(result: Result<Session, Refusal>) -> (String, String, String) {
     let refusal = result.unwrap_err();
     (
         refusal.code,
@@ -108,7 +106,7 @@ fn durations_are_capped_by_role_and_by_chaining_in_this_order() {
 fn a_session_ends_with_its_time() {
     let mut bench = Bench::new();
     let keys = Keys::from(
-        &*bench
+        &bench
             .assume(&alice(), "123456789012:role/team/deploy", "&DurationSeconds=900")
             .unwrap(),
     );
@@ -123,7 +121,7 @@ fn a_session_ends_with_its_time() {
 #[test]
 fn a_session_ends_with_its_role() {
     let mut bench = Bench::new();
-    let keys = Keys::from(&*bench.assume(&alice(), "123456789012:role/team/deploy", "").unwrap());
+    let keys = Keys::from(&bench.assume(&alice(), "123456789012:role/team/deploy", "").unwrap());
     let gone = bench.state.world.delete_role("123456789012", "deploy").unwrap();
     let request = bench.signed(&keys, "Action=GetCallerIdentity");
     assert!(bench.text(&request).contains("<Code>InvalidClientTokenId</Code>"));
@@ -136,7 +134,7 @@ fn a_session_policy_narrows_what_its_session_may_do() {
     let mut bench = Bench::new();
     let policy = "%7B%22Statement%22%3A%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22s3%3A%2A%22%2C%22Resource%22%3A%22%2A%22%7D%7D";
     let more = format!("&Policy={policy}");
-    let keys = Keys::from(&*bench.assume(&alice(), "123456789012:role/lab-host", &more).unwrap());
+    let keys = Keys::from(&bench.assume(&alice(), "123456789012:role/lab-host", &more).unwrap());
     let (code, _, reason) = why(bench.assume(&keys, "123456789012:role/long", ""));
     assert_eq!(code, DENIED);
     insta::assert_snapshot!(reason, @"session policy: no statement allows the action");
@@ -150,7 +148,7 @@ fn a_managed_session_policy_is_told_and_allows_nothing_that_is_not_known() {
     let told = provenance::decode(session.token.expose()).unwrap();
     assert_eq!(told.policy_arns, ["arn:aws:iam::aws:policy/ReadOnlyAccess"]);
     assert_eq!((told.policy_sha256, told.duration_seconds), (None, 900));
-    let (code, _, reason) = why(bench.assume(&Keys::from(&*session), "123456789012:role/long", ""));
+    let (code, _, reason) = why(bench.assume(&Keys::from(&session), "123456789012:role/long", ""));
     assert_eq!(code, DENIED);
     insta::assert_snapshot!(reason, @"session policy: this fake does not know what arn:aws:iam::aws:policy/ReadOnlyAccess says");
 }
@@ -159,7 +157,7 @@ fn a_managed_session_policy_is_told_and_allows_nothing_that_is_not_known() {
 fn source_identity_and_transitive_tags_are_handed_on() {
     let mut bench = Bench::new();
     let more = "&SourceIdentity=alice&Tags.member.1.Key=Team&Tags.member.1.Value=blue&TransitiveTagKeys.member.1=Team";
-    let keys = Keys::from(&*bench.assume(&alice(), "123456789012:role/lab-host", more).unwrap());
+    let keys = Keys::from(&bench.assume(&alice(), "123456789012:role/lab-host", more).unwrap());
     let session = bench.assume(&keys, "123456789012:role/team/deploy", "").unwrap();
     assert_eq!(session.source_identity.as_deref(), Some("alice"));
     assert_eq!(session.tags.get("Team").map(String::as_str), Some("blue"));
@@ -186,7 +184,7 @@ fn a_permissive_fake_grants_any_role_but_checks_signatures() {
     bench.state.permissive = true;
     let session = bench.assume(&bob(), "123456789012:role/any/where", "").unwrap();
     assert_eq!(session.arn, "arn:aws:sts::123456789012:assumed-role/where/job-1");
-    let keys = Keys::from(&*session);
+    let keys = Keys::from(&session);
     let request = bench.signed(&keys, "Action=GetCallerIdentity");
     assert!(bench.text(&request).starts_with("200\n"));
     let forged = Keys {

@@ -67,8 +67,8 @@ fn assume_role_answers_in_the_order_of_the_real_service() {
         </AssumedRoleUser>
         <Credentials>
           <AccessKeyId>ASIARZPUZDIKAD6KDGMX</AccessKeyId>
-          <SecretAccessKey>74ZBSWLOWBCVCIOLEpaMzv1w6FKnKpIMDB2wl/UH</SecretAccessKey>
-          <SessionToken>IQoJb3JpZ2luX2Vj74ZBSWLOWBCVCIOLeyJyb2xlX2FybiI6ImFybjphd3M6aWFtOjoxMjM0NTY3ODkwMTI6cm9sZS90ZWFtL2RlcGxveSIsInNlc3Npb25fbmFtZSI6ImpvYi0xIiwicmVxdWVzdGVyIjoiYXJuOmF3czppYW06OjEyMzQ1Njc4OTAxMjp1c2VyL2FsaWNlIiwicmVxdWVzdGVyX2tleSI6IkFLSUFJT1NGT0ROTjdFWEFNUExFIiwibm9uY2UiOiIwMDAwMDAwMDAwMDAwMDAwIiwiaXNzdWVkX2F0IjoiMjAyNi0wMy0wNFQwNTowNjowN1oiLCJ2aWEiOiJhc3N1bWUtcm9sZSIsImR1cmF0aW9uX3NlY29uZHMiOjM2MDB9</SessionToken>
+          <SecretAccessKey>74ZBSWLOWBCVCIOLEIOaKuS7bmPOKwJS8zHkE9zJ</SecretAccessKey>
+          <SessionToken>IQoJb3JpZ2luX2Vj74ZBSWLOWBCVCIOLeyJyb2xlX2FybiI6ImFybjphd3M6aWFtOjoxMjM0NTY3ODkwMTI6cm9sZS90ZWFtL2RlcGxveSIsInNlc3Npb25fbmFtZSI6ImpvYi0xIiwicmVxdWVzdGVyIjoiYXJuOmF3czppYW06OjEyMzQ1Njc4OTAxMjp1c2VyL2FsaWNlIiwicmVxdWVzdGVyX2tleSI6IkFLSUFJT1NGT0ROTjdFWEFNUExFIiwibm9uY2UiOiIwMDAwMDAwMDAwMDAwMDAwIiwiaXNzdWVkX2F0IjoiMjAyNi0wMy0wNFQwNTowNjowN1oiLCJ2aWEiOiJhc3N1bWUtcm9sZSIsImR1cmF0aW9uX3NlY29uZHMiOjM2MDB95sKsAaqz32y1gtLsa0dCx1NlavdBYAYNb45EbVyrVE1coWrv0XtWy1toclDF0Q4/VwhFQ6dnjsFt0COfH+7F8SHOFjgcbsqrtl8jkYnXKNzAqQ==</SessionToken>
           <Expiration>2026-03-04T06:06:07Z</Expiration>
         </Credentials>
       </AssumeRoleResult>

@@ -24,11 +24,11 @@ struct Ring<'a> {
 impl KeyRing for Ring<'_> {
     type Caller = ();
 
-    fn find(&self, access_key_id: &str, token: Option<&str>, _: Timestamp) -> Key<'_, ()> {
+    fn find(&self, access_key_id: &str, token: Option<&str>, _: Timestamp) -> Key<()> {
         // The suite hands out one key, with a token in some vectors.
         if access_key_id == "AKIDEXAMPLE" && token == self.token {
             return Key::Valid {
-                secret: &self.secret,
+                secret: self.secret.clone(),
                 caller: (),
             };
         }

@@ -15,17 +15,17 @@ use crate::world::{Account, Managed, World};
 impl Reader {
     pub(super) fn federation(&mut self, table: &Map<String, Value>, world: &mut World, seed: &Seed) {
         for (field, entry) in self.entries(table, "policy") {
-            if let Some(managed) = self.managed(&field, &entry, seed) {
+            if let Some(managed) = self.managed(&field, entry, seed) {
                 world.put_managed(managed);
             }
         }
         for (field, entry) in self.entries(table, "oidc_provider") {
-            if let Some(provider) = self.provider(&field, &entry, &world.account) {
+            if let Some(provider) = self.provider(&field, entry, &world.account) {
                 world.put_provider(provider);
             }
         }
         for (field, entry) in self.entries(table, "issuer") {
-            if let Some(issuer) = self.issuer(&field, &entry) {
+            if let Some(issuer) = self.issuer(&field, entry) {
                 if world.issuers.iter().any(|other| other.url == issuer.url) {
                     self.fault(&format!("{field}.url"), "is taken", "describe each issuer once");
                 }
