@@ -5,7 +5,7 @@
 mod tests;
 
 use bytes::Bytes;
-use fake_kit::fault::Facts;
+use fake_kit::facts::Facts;
 use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 
@@ -118,7 +118,7 @@ pub fn answer(imds: &Imds, options: &MetadataOptions, now: Timestamp, ask: &Ask<
     let mut answer = judge(imds, options, now, ask, &place, presented);
     answer.facts = facts(imds, ask, &place, presented);
     if known.is_some() {
-        answer.facts.insert("path".to_owned(), ask.path.to_owned());
+        answer.facts.insert("path", ask.path.to_owned());
     }
     answer
 }
@@ -160,19 +160,24 @@ fn as_known(imds: &Imds, path: &str) -> Option<String> {
     later.then(|| format!("/{}{rest}", Version::LAST_DATED.name()))
 }
 
-fn facts(imds: &Imds, ask: &Ask<'_>, place: &Place, presented: Presented) -> Facts {
+fn facts(imds: &Imds, ask: &Ask<'_>, place: &Place<'_>, presented: Presented) -> Facts {
     let token = match presented {
         Presented::None => "none",
         Presented::Valid(_) => "valid",
         Presented::Invalid => "invalid",
     };
     let v2 = presented != Presented::None || ask.method == Method::PUT;
+    let method = match *ask.method {
+        Method::GET => "GET".into(),
+        Method::PUT => "PUT".into(),
+        ref other => other.as_str().to_owned().into(),
+    };
     Facts::from([
-        ("path".to_owned(), place.canonical(ask.path)),
-        ("method".to_owned(), ask.method.as_str().to_owned()),
-        ("token".to_owned(), token.to_owned()),
-        ("version".to_owned(), if v2 { "v2" } else { "v1" }.to_owned()),
-        ("instance".to_owned(), imds.world().instance.id.clone()),
+        ("path", place.canonical(ask.path).into()),
+        ("method", method),
+        ("token", token.into()),
+        ("version", if v2 { "v2" } else { "v1" }.into()),
+        ("instance", imds.world().instance.id.clone().into()),
     ])
 }
 
@@ -192,7 +197,7 @@ fn judge(
     options: &MetadataOptions,
     now: Timestamp,
     ask: &Ask<'_>,
-    place: &Place,
+    place: &Place<'_>,
     presented: Presented,
 ) -> Answer {
     if ask.over_ipv6 && !options.ipv6 {
@@ -278,7 +283,7 @@ fn put_token(imds: &Imds, now: Timestamp, ask: &Ask<'_>, version: Version) -> An
     }
 }
 
-fn found(imds: &Imds, options: &MetadataOptions, now: Timestamp, ask: &Ask<'_>, place: &Place) -> Answer {
+fn found(imds: &Imds, options: &MetadataOptions, now: Timestamp, ask: &Ask<'_>, place: &Place<'_>) -> Answer {
     let started = imds.started();
     let (content, why) = match place {
         Place::Nowhere => return nothing(imds),

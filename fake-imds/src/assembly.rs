@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use axum::Router;
 use fake_kit::clock::Clock;
 use fake_kit::control::{self, ControlState};
+use fake_kit::ledger::{Ledger, Size};
 use fake_kit::seed::{Canaries, Seed};
 
 use crate::aemm::Aemm;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub clock: Clock,
     /// What all canaries, tokens and keys are derived from.
     pub seed: Seed,
+    /// How much the ledger keeps.
+    pub ledger: Size,
 }
 
 /// The metadata services of some instances, ready to be served.
@@ -55,6 +58,7 @@ pub fn assemble(worlds: &[World], settings: Settings) -> Assembly {
         aemm,
         clock,
         seed,
+        ledger,
     } = settings;
     let canaries = Canaries::new(seed.clone());
     let started = clock.now();
@@ -74,7 +78,10 @@ pub fn assemble(worlds: &[World], settings: Settings) -> Assembly {
             )
         })
         .collect();
-    let mut control = ControlState::new(clock, canaries, FACTS);
+    let mut control = ControlState {
+        ledger: Arc::new(Ledger::bounded(ledger)),
+        ..ControlState::new(clock, canaries, FACTS)
+    };
     let endpoint = Arc::new_cyclic(|endpoint: &Weak<Endpoint>| {
         let endpoint = endpoint.clone();
         control.on_reset = Arc::new(move || {

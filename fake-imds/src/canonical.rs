@@ -1,6 +1,8 @@
 //! From the path of a request to a place in the tree: exactly as written, or with every tolerance that was ever reported of the real
 //! service. It must not know what is at the place, nor who asks.
 
+use std::borrow::Cow;
+
 use crate::version::Version;
 
 /// How much the fake tolerates.
@@ -17,7 +19,7 @@ pub enum Profile {
 
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Place<'a> {
     /// `/`: the list of versions.
     Versions,
     /// Something under a version.
@@ -25,7 +27,7 @@ pub enum Place {
         /// The version.
         version: Version,
         /// The segments behind the version, joined by `/`, without leading or trailing slash.
-        path: String,
+        path: Cow<'a, str>,
         /// Whether the request's path ended in a slash.
         slash: bool,
     },
@@ -39,9 +41,9 @@ const CREDENTIAL_FOLDERS: [&str; 2] = [
     "meta-data/identity-credentials/ec2/security-credentials",
 ];
 
-impl Place {
+impl<'a> Place<'a> {
     /// Reads the path of a request target, without query.
-    pub fn of(profile: Profile, path: &str) -> Self {
+    pub fn of(profile: Profile, path: &'a str) -> Self {
         match profile {
             Profile::Ec2 | Profile::Aemm => strict(path),
             Profile::Lenient => lenient(path),
@@ -53,20 +55,24 @@ impl Place {
         match self {
             Self::Versions => "/".to_owned(),
             Self::Under { version, path, slash } => {
-                let name = version.name();
-                let inner = if path.is_empty() {
-                    String::new()
-                } else {
-                    format!("/{path}")
-                };
-                format!("/{name}{inner}{}", if *slash { "/" } else { "" })
+                let mut text = String::with_capacity(received.len());
+                for part in [
+                    "/",
+                    version.name(),
+                    if path.is_empty() { "" } else { "/" },
+                    path,
+                    if *slash { "/" } else { "" },
+                ] {
+                    text.push_str(part);
+                }
+                text
             }
             Self::Nowhere => received.to_owned(),
         }
     }
 }
 
-fn strict(path: &str) -> Place {
+fn strict(path: &str) -> Place<'_> {
     let Some(rest) = path.strip_prefix('/') else {
         return Place::Nowhere;
     };
@@ -91,12 +97,12 @@ fn strict(path: &str) -> Place {
     }
     Place::Under {
         version,
-        path: inner.to_owned(),
+        path: inner.into(),
         slash,
     }
 }
 
-fn lenient(path: &str) -> Place {
+fn lenient(path: &str) -> Place<'static> {
     let decoded = decode(path);
     let slash = decoded.ends_with('/') || decoded.ends_with("/.") || decoded.ends_with("/..");
     let mut segments: Vec<&str> = Vec::new();
@@ -129,6 +135,7 @@ fn lenient(path: &str) -> Place {
             slash = false;
         }
     }
+    let path = path.into();
     Place::Under { version, path, slash }
 }
 
@@ -173,10 +180,10 @@ mod tests {
 
     const ROLE: &str = "/latest/meta-data/iam/security-credentials/lab-host";
 
-    fn under(path: &str, slash: bool) -> Place {
+    fn under(path: &str, slash: bool) -> Place<'_> {
         Place::Under {
             version: Version::LATEST,
-            path: path.to_owned(),
+            path: path.into(),
             slash,
         }
     }

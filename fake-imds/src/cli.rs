@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use fake_kit::clock::Clock;
+use fake_kit::ledger::Size;
 use fake_kit::listen::{BindError, Listen};
 use fake_kit::seed::Seed;
 use fake_kit::{ambient, serve};
@@ -98,6 +99,9 @@ pub struct Cli {
     /// Take values from the world that AWS could never produce.
     #[arg(long)]
     pub anything_goes: bool,
+    /// Memory for the ledger (64KiB to what the machine has); when it is full the oldest requests are dropped, and claims fail.
+    #[arg(long, value_name = "SIZE", default_value_t)]
+    pub ledger: Size,
     /// Let the time stand still at this moment (2026-01-02T03:04:05Z) until the control API moves it.
     #[arg(long, value_name = "TIME")]
     pub frozen_at: Option<Timestamp>,
@@ -184,6 +188,7 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), ServeErro
         sts: cli.sts_control,
         clock: cli.frozen_at.map_or_else(Clock::system, Clock::frozen),
         seed: Seed::new(cli.seed),
+        ledger: cli.ledger,
     };
     let Assembly { endpoint, router } = assemble(&worlds, settings);
     let mut data = Vec::with_capacity(cli.listen.len());

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use fake_kit::clock::Clock;
 use fake_kit::control::ControlState;
 use fake_kit::fault::{Fault, Mistake};
-use fake_kit::ledger::Entry;
+use fake_kit::ledger::{Entry, Size};
 use fake_kit::listen::{BindError, Bound, Listen};
-use fake_kit::question::{Assertion, Matches, Unmet};
+use fake_kit::question::{Assertion, Lost, Matches, Unmet};
 use fake_kit::seed::Seed;
 use fake_kit::serve::{self, Serving};
 use jiff::Timestamp;
@@ -134,6 +134,12 @@ impl Builder {
         self
     }
 
+    /// Keeps more requests in the ledger, or fewer: so much memory. When it is full the oldest are dropped, and claims fail.
+    pub fn ledger(mut self, size: Size) -> Self {
+        self.settings.ledger = size;
+        self
+    }
+
     /// Gets credentials from the fake STS that is controlled there.
     pub fn sts_control(mut self, control: StsControl) -> Self {
         self.settings.sts = Some(control);
@@ -197,6 +203,7 @@ impl FakeImds {
                 aemm: None,
                 clock: Clock::system(),
                 seed: Seed::default(),
+                ledger: Size::DEFAULT,
             },
             listen: Vec::new(),
             control: None,
@@ -242,7 +249,10 @@ impl FakeImds {
     }
 
     /// The requests that these match.
-    pub fn requests(&self, matches: impl Into<Matches>) -> Vec<Entry> {
+    ///
+    /// # Errors
+    /// The ledger has lost requests, which may have matched.
+    pub fn requests(&self, matches: impl Into<Matches>) -> Result<Vec<Entry>, Lost> {
         self.state().ledger.find(matches)
     }
 

@@ -1,7 +1,7 @@
 //! One instance that runs: what of it changes while it does. It must not know how requests come in.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
@@ -17,8 +17,8 @@ use crate::world::Moment;
 /// One instance that runs.
 #[derive(Debug)]
 pub struct Machine {
-    imds: Mutex<Arc<Imds>>,
-    options: Mutex<MetadataOptions>,
+    imds: RwLock<Arc<Imds>>,
+    options: RwLock<MetadataOptions>,
     purse: Purse,
     bucket: Option<Mutex<Bucket>>,
     /// The clients that see notices.
@@ -30,9 +30,9 @@ impl Machine {
     pub fn new(imds: Imds, purse: Purse) -> Self {
         let instance = &imds.world().instance;
         Self {
-            options: Mutex::new(instance.options()),
+            options: RwLock::new(instance.options()),
             bucket: instance.throttle.map(|limit| Mutex::new(Bucket::full(limit))),
-            imds: Mutex::new(Arc::new(imds)),
+            imds: RwLock::new(Arc::new(imds)),
             audience: Mutex::default(),
             purse,
         }
@@ -40,7 +40,7 @@ impl Machine {
 
     /// What it answers from.
     pub fn imds(&self) -> Arc<Imds> {
-        Arc::clone(&self.imds.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.imds.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Its id.
@@ -50,12 +50,12 @@ impl Machine {
 
     /// The metadata options in force.
     pub fn options(&self) -> MetadataOptions {
-        *self.options.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.options.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes some of them, unless the hop limit is out of range.
     pub fn change(&self, change: Change) -> Option<MetadataOptions> {
-        let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut options = self.options.write().unwrap_or_else(PoisonError::into_inner);
         *options = options.with(change)?;
         Some(*options)
     }
@@ -65,12 +65,12 @@ impl Machine {
     /// # Errors
     /// Too much was ordered already.
     pub fn order(&self, at: Timestamp, moment: Moment) -> Result<(), TooMany> {
-        Arc::make_mut(&mut *self.imds.lock().unwrap_or_else(PoisonError::into_inner)).order(at, moment)
+        Arc::make_mut(&mut *self.imds.write().unwrap_or_else(PoisonError::into_inner)).order(at, moment)
     }
 
     /// No token that was given until now is valid, or that one is not.
     pub fn revoke(&self, token: Option<&str>) {
-        Arc::make_mut(&mut *self.imds.lock().unwrap_or_else(PoisonError::into_inner)).revoke(token);
+        Arc::make_mut(&mut *self.imds.write().unwrap_or_else(PoisonError::into_inner)).revoke(token);
     }
 
     /// Whether one more request may come now.
@@ -80,8 +80,7 @@ impl Machine {
     }
 
     /// Whether that client sees notices, of which it asks for one: with amazon-ec2-metadata-mock, those that asked first.
-    pub fn notifies(&self, source: &str, path: &str) -> bool {
-        let imds = self.imds();
+    pub fn notifies(&self, imds: &Imds, source: &str, path: &str) -> bool {
         let Some(aemm) = imds.aemm() else { return true };
         let inner = path.strip_prefix("/latest/").unwrap_or(path);
         let inner = inner.strip_suffix('/').unwrap_or(inner);
@@ -107,10 +106,10 @@ impl Machine {
 
     /// As at the start: the world's options and timeline, and no credentials issued yet.
     pub fn reset(&self) {
-        let mut imds = self.imds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut imds = self.imds.write().unwrap_or_else(PoisonError::into_inner);
         Arc::make_mut(&mut *imds).begin();
         let instance = &imds.world().instance;
-        *self.options.lock().unwrap_or_else(PoisonError::into_inner) = instance.options();
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = instance.options();
         if let (Some(bucket), Some(limit)) = (&self.bucket, instance.throttle) {
             *bucket.lock().unwrap_or_else(PoisonError::into_inner) = Bucket::full(limit);
         }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 
 use crate::answer::phrase;
 
@@ -125,6 +126,8 @@ pub fn lay_out(frame: &Frame, body: Bytes) -> Response<Bytes> {
 
 /// An HTTP date.
 fn date(at: Timestamp) -> HeaderValue {
-    let text = at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+    let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&at);
+    text.ok()
+        .and_then(|text| HeaderValue::from_maybe_shared(Bytes::from(text)).ok())
+        .unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }

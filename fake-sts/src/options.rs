@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use fake_kit::ledger::Size;
 use fake_kit::listen::Listen;
 
 use crate::lint::Format;
@@ -70,6 +71,10 @@ pub struct Options {
     /// What every id, key and canary is derived from
     #[arg(long, default_value = fake_kit::seed::Seed::DEFAULT)]
     pub seed: String,
+
+    /// Memory for the ledger (64KiB to what the machine has); when it is full the oldest requests are dropped, and claims fail
+    #[arg(long, value_name = "SIZE", default_value_t)]
+    pub ledger: Size,
 
     /// Grant every role to whoever signs correctly: no trust or identity policy is asked
     #[arg(long)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use fake_kit::clock::Clock;
 use fake_kit::control::ControlState;
+use fake_kit::ledger::Ledger;
 use fake_kit::listen::{BindError, Bound};
 use fake_kit::seed::{Canaries, Seed};
 use fake_kit::serve;
@@ -106,7 +107,10 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<(), P
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "--control is missing").into());
     };
     let control_bound = control_listen.bind().await?;
-    let control_state = ControlState::new(Clock::system(), Canaries::new(seed.clone()), FACTS);
+    let control_state = ControlState {
+        ledger: Arc::new(Ledger::bounded(options.ledger)),
+        ..ControlState::new(Clock::system(), Canaries::new(seed.clone()), FACTS)
+    };
     let sts = Arc::new(Sts::new(
         State::new(world, options.permissive, seed.clone()),
         seed,

@@ -11,9 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fake_kit::control::ControlState;
 use fake_kit::fault::Strike;
-use fake_kit::ledger::{Entry, Open};
+use fake_kit::ledger::Open;
+use fake_kit::malformed::Malformed;
 use fake_kit::seed::Seed;
-use fake_kit::serve::{self, Malformed, Reply};
+use fake_kit::serve::{self, Reply};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
@@ -276,12 +277,12 @@ fn refuse(
     notes: &[String],
     entry: &Open,
 ) -> Answer {
-    entry.fact("result", refusal.code.clone());
+    entry.fact("result", &refusal.code);
     if let Some(caller) = caller {
         entry.fact("caller", caller);
     }
     let why = refusal.denied_by.clone().unwrap_or_else(|| refusal.code.clone());
-    entry.fact("denied_by", why.clone());
+    entry.fact("denied_by", &why);
     Answer {
         status: refusal.status,
         headers: vec![("content-type", received.format.content_type().to_owned())],
@@ -389,7 +390,7 @@ impl serve::Service for Sts {
         let entry = self
             .control
             .ledger
-            .open(Entry::of(SERVICE, self.control.clock.now(), &arrived, stated));
+            .open(SERVICE, self.control.clock.now(), &arrived, &stated);
         let strike = self.control.faults.strike(&self.control.holds, &facts).await;
         if strike.reset {
             entry.fact("result", "reset");
@@ -398,18 +399,19 @@ impl serve::Service for Sts {
         }
         if let Some(answer) = self.issuer_document(&request).filter(|_| strike.error.is_none()) {
             entry.fact("result", answer.status.to_string());
-            entry.answer(answer.status, answer.reason.clone());
+            entry.answer(answer.status, &answer.reason);
             return Reply::Response(plain(answer));
         }
         let request_id = uuid(&self.seed, "request", self.requests.fetch_add(1, Ordering::Relaxed));
         let answer = self.carry_out(&request, &received, &strike, &request_id, &entry);
-        entry.answer(answer.status, answer.reason.clone());
+        entry.answer(answer.status, &answer.reason);
         Reply::Response(respond(answer, &request_id, self.control.clock.now(), &region))
     }
 
-    fn malformed(&self, malformed: Malformed) {
+    fn malformed(&self, malformed: Malformed) -> Option<Response<Bytes>> {
         self.control
             .ledger
-            .record(Entry::malformed(SERVICE, self.control.clock.now(), &malformed));
+            .record_malformed(SERVICE, self.control.clock.now(), &malformed);
+        None
     }
 }

@@ -23,6 +23,7 @@ const ROUNDS: usize = 5;
 const REQUESTS: usize = 40_000;
 /// A connection for each request costs ports, which the kernel keeps for a minute.
 const CONNECTIONS: usize = 4_000;
+const CROWD: usize = 1_000;
 const BODY: &str = "i-0123456789abcdef0";
 
 fn main() -> ExitCode {
@@ -79,6 +80,29 @@ async fn bare() -> Result<(), Failure> {
     Ok(())
 }
 
+fn mebibytes(program: &Program) -> Result<f64, Failure> {
+    Ok(f64::from(u32::try_from(program.memory()?)?) / 1024.0)
+}
+
+/// Connections that have had an answer and stay.
+async fn crowd(address: SocketAddr) -> Result<Vec<tokio::net::TcpStream>, Failure> {
+    fake_kit::ambient::take_descriptors();
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        tokio::io::AsyncWriteExt::write_all(
+            &mut stream,
+            request("GET", "")
+                .replace("X-aws-ec2-metadata-token: \r\n", "")
+                .as_bytes(),
+        )
+        .await?;
+        load::whole(&mut stream, &mut vec![0; 8192]).await?;
+        crowd.push(stream);
+    }
+    Ok(crowd)
+}
+
 struct Server {
     name: &'static str,
     address: SocketAddr,
@@ -122,11 +146,7 @@ async fn measure(mock: Option<SocketAddr>) -> Result<(), Failure> {
         start("keeping", true).await?,
         Program::start(&["bare"]).await?,
     );
-    writeln!(
-        out,
-        "memory {:.1} MiB (budget 15)",
-        f64::from(u32::try_from(keeping.memory()?)?) / 1024.0
-    )?;
+    writeln!(out, "memory {:.1} MiB (budget 15)", mebibytes(&keeping)?)?;
     let mut servers = vec![
         Server::of("fake-imds", keeping.address).await?,
         Server::of("bare axum", bare.address).await?,
@@ -147,11 +167,18 @@ async fn measure(mock: Option<SocketAddr>) -> Result<(), Failure> {
         Server::of("bare axum", bare.address).await?,
     ];
     compare(&mut out, "GET", &closing_servers, false, 16).await?;
-    let grown = f64::from(u32::try_from(keeping.memory()?)?) / 1024.0;
     writeln!(
         out,
-        "memory after the load {grown:.1} MiB: the ledger keeps the last 200,000 requests"
+        "memory after the load {:.1} MiB, its ledger full (budget 15)",
+        mebibytes(&keeping)?
     )?;
+    let crowd = crowd(keeping.address).await?;
+    writeln!(
+        out,
+        "memory with {CROWD} connections more {:.1} MiB",
+        mebibytes(&keeping)?
+    )?;
+    drop(crowd);
     std::fs::remove_dir_all(&folder)?;
     Ok(())
 }

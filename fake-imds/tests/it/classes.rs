@@ -145,18 +145,28 @@ const CLASSES: &[(&str, &str, &[&str], &str)] = &[
         "GET /latest/meta-data/instance-id\nX-aws-ec2-metadata-token: TOKEN",
     ),
     ("no request", "", &[], "NONSENSE"),
+    (
+        "no request, with a page",
+        "switches = { error_body = \"page\" }",
+        &[],
+        "NONSENSE",
+    ),
+    ("a head that is too long", "", &[], "GET / MANY"),
 ];
 
 async fn exchange(imds: &FakeImds, request: &str) -> String {
     let mut lines = request.lines();
     let first = lines.next().unwrap();
     let version = if first.contains(' ') { " HTTP/1.1" } else { "" };
+    let many = "A: b\r\n".repeat(101);
     let headers: String = lines.map(|line| format!("{line}\r\n")).collect();
     let length = if first.starts_with("PUT") {
         "Content-Length: 0\r\n"
     } else {
         ""
     };
+    let first = first.replace(" MANY", "");
+    let headers = headers + if request.contains("MANY") { &many } else { "" };
     let text = format!("{first}{version}\r\nHost: 169.254.169.254\r\n{headers}{length}\r\n");
     let Listen::Tcp(address) = &imds.addresses()[0] else {
         panic!("not an address")

@@ -7,9 +7,11 @@ use fake_imds::canonical::Profile;
 use fake_imds::service::Endpoint;
 use fake_imds::world::World;
 use fake_kit::clock::Clock;
+use fake_kit::ledger::Size;
 use fake_kit::listen::Listen;
+use fake_kit::malformed::Malformed;
 use fake_kit::seed::Seed;
-use fake_kit::serve::{self, Malformed, Options, Reply, Request, Service};
+use fake_kit::serve::{self, Options, Reply, Request, Service};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -31,7 +33,7 @@ impl Service for Watched {
         reply
     }
 
-    fn malformed(&self, malformed: Malformed) {
+    fn malformed(&self, malformed: Malformed) -> Option<http::Response<bytes::Bytes>> {
         panic!("{malformed:?}");
     }
 }
@@ -46,6 +48,7 @@ async fn hops(listen: &str, reach: fn(u16) -> String) -> Vec<(u32, u32)> {
         aemm: None,
         clock: Clock::frozen("2026-01-02T03:04:05Z".parse().unwrap()),
         seed: Seed::default(),
+        ledger: Size::DEFAULT,
     };
     let Assembly { endpoint, router } = assemble(&[world], settings);
     let watched = Arc::new(Watched {

@@ -97,7 +97,7 @@ async fn many_stand_beside_each_other_and_know_nothing_of_each_other() {
                 .await
                 .ends_with(&format!("i-{number:017x}"))
         );
-        assert_eq!(imds.requests(matches([("method", "GET")])).len(), 1);
+        assert_eq!(imds.requests(matches([("method", "GET")])).unwrap().len(), 1);
     }
     let first = running.remove(0);
     let Listen::Tcp(address) = first.addresses()[0].clone() else {
@@ -213,7 +213,12 @@ async fn instances_are_told_apart_by_address_and_their_tokens_do_not_mix() {
     assert!(
         canaries.contains(&"host-role".to_owned()) && canaries.contains(&"host-role@i-0000000000000000b".to_owned())
     );
-    assert_eq!(imds.requests(matches([("instance", "i-0000000000000000b")])).len(), 3);
+    assert_eq!(
+        imds.requests(matches([("instance", "i-0000000000000000b")]))
+            .unwrap()
+            .len(),
+        3
+    );
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ mod control;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod hops;

@@ -5,7 +5,7 @@ mod elements;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use fake_kit::fault::Facts;
+use fake_kit::facts::Facts;
 use jiff::Timestamp;
 
 use crate::assume_role;
@@ -278,19 +278,19 @@ pub fn facts(state: &State, request: &Request, received: &Received) -> Facts {
     let mut facts = Facts::new();
     for (fact, parameter) in NAMED {
         if let Some(value) = received.parameters.get(parameter) {
-            facts.insert(fact.to_owned(), bounded(value));
+            facts.insert(fact, bounded(value));
         }
     }
     let arns = parameters::policy_arns(&received.parameters);
     if !arns.is_empty() {
-        facts.insert("policy_arns".to_owned(), bounded(&arns.join(" ")));
+        facts.insert("policy_arns", bounded(&arns.join(" ")));
     }
     if let Some(claim) = signature::claim_of(request) {
         let token = claim.token.as_ref().map(Secret::expose);
         if let Some(arn) = state.arn_of_key(claim.access_key_id(), token) {
-            facts.insert("caller".to_owned(), arn);
+            facts.insert("caller", arn);
         }
-        facts.insert("access_key_id".to_owned(), bounded(claim.access_key_id()));
+        facts.insert("access_key_id", bounded(claim.access_key_id()));
     }
     facts
 }

@@ -35,6 +35,8 @@ pub const STS_URL: &str = "http://10.200.0.1:8080";
 pub const PROXY_PORT: u16 = 8000;
 /// How long a program may take to serve. The proxy proves its attestation with a container of its own first.
 const SERVING: Duration = Duration::from_secs(30);
+/// What the ledger of each fake may take: every request of a run must be in it, or the run is void.
+const LEDGER: &str = "256MiB";
 /// How long the news of a process's death takes at most.
 const NEWS: Duration = Duration::from_secs(2);
 /// What upstream answers to: the endpoint in both IP versions, and its siblings for container credentials.
@@ -251,6 +253,7 @@ impl Stage {
             .arg(&world);
         let mut processes = Vec::new();
         for (program, listeners) in [(sts_program, 2), (imds_program, 3 + SIBLINGS.len())] {
+            let program = program.args(["--ledger", LEDGER]);
             let process = instance
                 .spawn(Place::Upstream, &program)
                 .map_err(|error| failed("a fake", &error))?;

@@ -1,6 +1,6 @@
 //! The fake's time: the machine's, or one that a test keeps. It can be moved, stopped, and made to go faster. It must not know who asks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -15,7 +15,7 @@ const USUAL: u64 = 1000;
 #[derive(Debug, Clone)]
 pub struct Clock {
     base: Base,
-    course: Arc<Mutex<Course>>,
+    course: Arc<RwLock<Course>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -117,7 +117,7 @@ impl Clock {
 
     /// Back to the base time, as fast as it.
     pub fn reset(&self) {
-        *self.course.lock().unwrap_or_else(PoisonError::into_inner) = Course::default();
+        *self.course.write().unwrap_or_else(PoisonError::into_inner) = Course::default();
     }
 
     fn base_time(&self) -> Timestamp {
@@ -128,12 +128,12 @@ impl Clock {
     }
 
     fn course(&self) -> Course {
-        *self.course.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.course.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, change: impl FnOnce(&mut Course, Timestamp)) -> Timestamp {
         let base = self.base_time();
-        let mut course = self.course.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut course = self.course.write().unwrap_or_else(PoisonError::into_inner);
         let now = course.now(base);
         course.from = Some((base, now));
         change(&mut course, now);

@@ -4,6 +4,7 @@
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::malformed::bare_status;
 
 /// How much of a request that never became one is kept for the ledger.
 const TAP_BYTES: usize = 8 * 1024;
@@ -32,6 +35,31 @@ struct Accepted {
     over_v6: bool,
     /// What was read since the last request was understood.
     tap: Mutex<Vec<u8>>,
+    /// The hop limit that was set; 0 before.
+    hops: AtomicU8,
+    /// What hyper would have answered by itself; 0 before.
+    refused: AtomicU16,
+    /// How often a request came a step further.
+    steps: AtomicU64,
+    /// Whether one is being answered.
+    busy: AtomicBool,
+}
+
+impl Accepted {
+    fn of(stream: Stream) -> Self {
+        Self {
+            stream,
+            source: String::new(),
+            local: String::new(),
+            local_ip: None,
+            over_v6: false,
+            tap: Mutex::default(),
+            hops: AtomicU8::new(0),
+            refused: AtomicU16::new(0),
+            steps: AtomicU64::new(0),
+            busy: AtomicBool::new(false),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -49,19 +77,15 @@ impl Connection {
             local: canonical(local).to_string(),
             local_ip: Some(canonical(local).ip()),
             over_v6: local.is_ipv6(),
-            stream: Stream::Tcp(stream),
-            tap: Mutex::default(),
+            ..Accepted::of(Stream::Tcp(stream))
         })))
     }
 
     pub(crate) fn unix(stream: UnixStream, path: &str) -> Self {
         Self(Arc::new(Accepted {
-            stream: Stream::Unix(stream),
             source: "unix".to_owned(),
             local: format!("unix:{path}"),
-            local_ip: None,
-            over_v6: false,
-            tap: Mutex::default(),
+            ..Accepted::of(Stream::Unix(stream))
         }))
     }
 
@@ -88,13 +112,18 @@ impl Connection {
         let Stream::Tcp(stream) = &self.0.stream else {
             return Ok(());
         };
+        if self.0.hops.load(Ordering::Relaxed) == hops {
+            return Ok(());
+        }
         let socket = SockRef::from(stream);
         socket.set_tcp_user_timeout(Some(UNCONFIRMED))?;
         if self.0.over_v6 {
             socket.set_unicast_hops_v6(u32::from(hops))?;
         }
         // An IPv4 peer of an IPv6 wildcard listener is bound by IP_TTL, any other IPv6 socket does not mind it.
-        socket.set_ttl_v4(u32::from(hops))
+        socket.set_ttl_v4(u32::from(hops))?;
+        self.0.hops.store(hops, Ordering::Relaxed);
+        Ok(())
     }
 
     /// How many hops packets of this connection may travel; none over a Unix socket.
@@ -125,6 +154,64 @@ impl Connection {
     /// What was read since it was last taken, up to a limit.
     pub(crate) fn take_tap(&self) -> Vec<u8> {
         std::mem::take(&mut *self.0.tap.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a look at it says; it is then as if taken.
+    pub(crate) fn drain_tap<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
+        let mut tap = self.0.tap.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = look(&tap);
+        tap.clear();
+        seen
+    }
+
+    /// A request came a step further: its head is there, or its body too, and it is being answered or not.
+    pub(crate) fn step(&self, busy: bool) {
+        self.0.steps.fetch_add(1, Ordering::Relaxed);
+        self.0.busy.store(busy, Ordering::Relaxed);
+    }
+
+    /// How many steps there were, and whether the last began an answer.
+    pub(crate) fn steps(&self) -> (u64, bool) {
+        (
+            self.0.steps.load(Ordering::Relaxed),
+            self.0.busy.load(Ordering::Relaxed),
+        )
+    }
+
+    /// The status that hyper would have answered by itself, had it been let; 0 if none. Nothing else is written then, and the connection is still open.
+    pub(crate) fn refused(&self) -> u16 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Sends the last bytes of a connection that nobody else writes to, and closes it.
+    pub(crate) async fn send_last(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let sent = match &self.0.stream {
+                Stream::Tcp(stream) => {
+                    stream.writable().await?;
+                    stream.try_write(rest)
+                }
+                Stream::Unix(stream) => {
+                    stream.writable().await?;
+                    stream.try_write(rest)
+                }
+            };
+            match sent {
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.shut_down()
+    }
+
+    fn shut_down(&self) -> io::Result<()> {
+        let how = std::net::Shutdown::Write;
+        match &self.0.stream {
+            Stream::Tcp(stream) => SockRef::from(stream).shutdown(how),
+            Stream::Unix(stream) => SockRef::from(stream).shutdown(how),
+        }
     }
 
     fn tap(&self, bytes: &[u8]) {
@@ -190,6 +277,10 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(status) = bare_status(bufs) {
+            self.0.0.refused.store(status, Ordering::Relaxed);
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         loop {
             let written = match &self.0.0.stream {
                 Stream::Tcp(stream) => {
@@ -217,11 +308,10 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let how = std::net::Shutdown::Write;
-        Poll::Ready(match &self.0.0.stream {
-            Stream::Tcp(stream) => SockRef::from(stream).shutdown(how),
-            Stream::Unix(stream) => SockRef::from(stream).shutdown(how),
-        })
+        if self.0.refused() > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(self.0.shut_down())
     }
 }
 

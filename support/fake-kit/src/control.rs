@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -19,6 +20,7 @@ use crate::fault::{Fault, Faults};
 use crate::glob::Glob;
 use crate::hold::Holds;
 use crate::ledger::Ledger;
+use crate::paging::Paging;
 use crate::question::{Assertion, NAMES, Question, Unmet};
 use crate::seed::Canaries;
 
@@ -104,7 +106,11 @@ async fn read_ledger(State(state): State<ControlState>, Query(query): Query<BTre
             question.matches.insert(name, Glob::new(value));
         }
     }
-    Json(state.ledger.answer(&question)).into_response()
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    match Paging::new(state.ledger, question).whole() {
+        Ok(page) => (kind, page).into_response(),
+        Err(pieces) => (kind, Body::new(pieces)).into_response(),
+    }
 }
 
 struct Unknown(String);

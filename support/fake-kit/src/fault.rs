@@ -9,12 +9,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::facts::Facts;
 use crate::glob::Glob;
 use crate::hold::{End, Holds};
 use crate::seed::Seed;
-
-/// What a fake states about a request, by name. Faults match on it and the ledger keeps it.
-pub type Facts = BTreeMap<String, String>;
 
 /// More faults at once are a mistake of the test.
 pub const MOST_FAULTS: usize = 10_000;
@@ -328,7 +326,7 @@ mod tests {
     }
 
     fn facts(path: &str) -> Facts {
-        Facts::from([("path".to_owned(), path.to_owned())])
+        Facts::from([("path", path.to_owned().into())])
     }
 
     #[test]

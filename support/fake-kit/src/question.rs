@@ -1,13 +1,13 @@
 //! Questions to the ledger, and claims about it that hold or do not. It must not know what the facts mean.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::glob::Glob;
-use crate::ledger::{Entry, Ledger, Page};
+use crate::ledger::{Entry, Ledger, Packed, Page, Size};
 
 /// What every entry can be asked for, beside its facts and `header:NAME`. The client is the source without its port.
 pub const NAMES: &[&str] = &[
@@ -132,65 +132,56 @@ pub fn matches<const N: usize>(pairs: [(&str, &str); N]) -> Matches {
         .collect()
 }
 
-/// What an entry says to a name.
-fn fact<'e>(entry: &'e Entry, name: &str) -> Option<Cow<'e, str>> {
-    if let Some(fact) = entry.facts.get(name) {
-        return Some(fact.into());
-    }
-    Some(match name {
-        "service" => entry.service.as_str().into(),
-        "source" => entry.source.as_str().into(),
-        "client" => entry
-            .source
-            .rsplit_once(':')
-            .map_or(entry.source.as_str(), |(ip, _)| ip)
-            .into(),
-        "local" => entry.local.as_str().into(),
-        "method" => entry.method.as_str().into(),
-        "target" => entry.target.as_str().into(),
-        "status" => entry.answer.status.to_string().into(),
-        "reason" => entry.answer.reason.as_str().into(),
-        _ => {
-            let header = name.strip_prefix("header:")?;
-            let named = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(header);
-            entry
-                .headers
-                .iter()
-                .find(named)
-                .map(|(_, value)| value.as_str())?
-                .into()
-        }
-    })
-}
-
-fn fit(entry: &Entry, matches: &Matches) -> bool {
+fn fit(packed: &Packed, matches: &Matches) -> bool {
     matches
         .iter()
-        .all(|(name, glob)| fact(entry, name).is_some_and(|fact| glob.matches(&fact)))
+        .all(|(name, glob)| packed.says(name).is_some_and(|said| glob.matches(&said)))
+}
+
+/// Entries were lost, so that nobody knows what they said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the ledger has lost {dropped} entries, so nobody knows; reset it earlier, or let it be larger than {size}")]
+pub struct Lost {
+    /// How many.
+    pub dropped: u64,
+    /// The size of the ledger.
+    pub size: Size,
+}
+
+impl Question {
+    /// Whether an entry with a number that is asked for is wanted.
+    pub(crate) fn wants(&self, packed: &Packed) -> bool {
+        fit(packed, &self.matches)
+    }
 }
 
 impl Ledger {
-    /// The entries that a question asks for.
+    /// The entries that a question asks for, and how many others were lost.
     pub fn answer(&self, question: &Question) -> Page {
-        if question.matches.is_empty() {
-            return self.since(question.since);
-        }
-        let next = self.next();
-        self.look(|entries, dropped| Page {
-            entries: entries
-                .iter()
-                .filter(|entry| entry.seq >= question.since && entry.seq < next && fit(entry, &question.matches))
-                .cloned()
+        self.look(|view| Page {
+            entries: view
+                .since(question.since)
+                .filter(|(_, packed)| question.wants(packed))
+                .map(|(seq, packed)| packed.entry(seq))
                 .collect(),
-            next,
-            dropped,
+            next: view.next(),
+            dropped: view.dropped(),
         })
     }
 
     /// The requests that these match.
-    pub fn find(&self, matches: impl Into<Matches>) -> Vec<Entry> {
+    ///
+    /// # Errors
+    /// Entries were lost, which may have matched.
+    pub fn find(&self, matches: impl Into<Matches>) -> Result<Vec<Entry>, Lost> {
         let matches = matches.into();
-        self.answer(&Question { since: 0, matches }).entries
+        let page = self.answer(&Question { since: 0, matches });
+        self.lost(page.dropped).map_or(Ok(page.entries), Err)
+    }
+
+    fn lost(&self, dropped: u64) -> Option<Lost> {
+        let size = self.size();
+        (dropped > 0).then_some(Lost { dropped, size })
     }
 
     /// Whether a claim holds.
@@ -198,24 +189,32 @@ impl Ledger {
     /// # Errors
     /// It does not, or entries were lost, so that nobody knows.
     pub fn check(&self, assertion: &Assertion) -> Result<(), Box<Unmet>> {
-        self.look(|entries, dropped| {
-            let unmet = |said: String, shown: Vec<&Entry>| {
+        self.look(|view| {
+            let unmet = |said: String, shown: &[(u64, &Packed)]| {
+                let shown = shown.iter().take(SHOWN);
                 Box::new(Unmet {
                     said,
                     assertion: assertion.clone(),
-                    entries: shown.into_iter().take(SHOWN).cloned().collect(),
+                    entries: shown.map(|(seq, packed)| packed.entry(*seq)).collect(),
                 })
             };
-            if dropped > 0 {
-                let said = format!("the ledger has lost {dropped} entries, so nobody knows; reset it earlier");
-                return Err(unmet(said, Vec::new()));
+            if let Some(lost) = self.lost(view.dropped()) {
+                return Err(unmet(lost.to_string(), &[]));
             }
-            let about: Vec<&Entry> = entries.iter().filter(|entry| fit(entry, &assertion.matches)).collect();
+            let all: Vec<(u64, &Packed)> = view.since(0).collect();
+            let fitting = all.iter().filter(|(_, packed)| fit(packed, &assertion.matches));
+            let about: Vec<(u64, &Packed)> = fitting.copied().collect();
             if let Some(name) = &assertion.per {
-                let values: BTreeSet<Cow<'_, str>> = entries.iter().filter_map(|entry| fact(entry, name)).collect();
-                for value in values {
-                    let own = about.iter().filter(|entry| fact(entry, name).as_ref() == Some(&value));
-                    let own: Vec<&Entry> = own.copied().collect();
+                let mut counts: BTreeMap<Cow<'_, str>, Vec<(u64, &Packed)>> = BTreeMap::new();
+                for value in all.iter().filter_map(|(_, packed)| packed.says(name)) {
+                    counts.entry(value).or_default();
+                }
+                for (seq, packed) in &about {
+                    if let Some(own) = packed.says(name).and_then(|value| counts.get_mut(&value)) {
+                        own.push((*seq, packed));
+                    }
+                }
+                for (value, own) in &counts {
                     if !assertion.fits(own.len()) {
                         let said = format!("{name} {value}: {} of {assertion}", counted(own.len()));
                         return Err(unmet(said, own));
@@ -223,13 +222,13 @@ impl Ledger {
                 }
             } else if !assertion.fits(about.len()) {
                 let said = format!("{} of {assertion}", counted(about.len()));
-                return Err(unmet(said, about));
+                return Err(unmet(said, &about));
             }
-            let mut rest = entries.iter();
+            let mut rest = all.iter();
             for (number, wanted) in assertion.in_order.iter().enumerate() {
-                if !rest.any(|entry| fit(entry, wanted)) {
+                if !rest.any(|(_, packed)| fit(packed, wanted)) {
                     let said = format!("there is no request {} in this order of {assertion}", number + 1);
-                    return Err(unmet(said, entries.iter().collect()));
+                    return Err(unmet(said, &all));
                 }
             }
             Ok(())
@@ -250,13 +249,12 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::fault::Facts;
     use crate::ledger::Answered;
 
     fn ledger(requests: &[(&str, &str, &str)]) -> Ledger {
         let ledger = Ledger::default();
         for (client, method, path) in requests {
-            ledger.record(Entry {
+            ledger.record(&Entry {
                 seq: 0,
                 at: Timestamp::UNIX_EPOCH,
                 service: "test".to_owned(),
@@ -266,7 +264,7 @@ mod tests {
                 target: (*path).to_owned(),
                 headers: vec![("user-agent".to_owned(), "it".to_owned())],
                 body_bytes: 0,
-                facts: Facts::from([("path".to_owned(), (*path).to_owned())]),
+                facts: BTreeMap::from([("path".to_owned(), (*path).to_owned())]),
                 answer: Answered {
                     status: 200,
                     reason: "fine".to_owned(),
@@ -299,7 +297,11 @@ mod tests {
             ("header:host", "*", 0),
             ("colour", "*", 0),
         ] {
-            assert_eq!(ledger.find(matches([(name, pattern)])).len(), count, "{name} {pattern}");
+            assert_eq!(
+                ledger.find(matches([(name, pattern)])).unwrap().len(),
+                count,
+                "{name} {pattern}"
+            );
         }
         let question = Question {
             since: 3,
@@ -356,14 +358,23 @@ mod tests {
 
     #[test]
     fn a_ledger_that_lost_entries_claims_nothing() {
-        let small = Ledger::bounded(1, usize::MAX);
-        for entry in ledger(&[("a", "GET", "/"), ("a", "GET", "/")]).since(0).entries {
-            small.record(entry);
+        let small = Ledger::bounded(Size::of_bytes(0));
+        let one = ledger(&[("a", "GET", "/")]).since(0).entries.remove(0);
+        let absent = || matches([("path", "/x")]);
+        while small.since(u64::MAX).dropped == 0 {
+            assert_eq!(small.check(&Assertion::none(absent())), Ok(()));
+            assert_eq!(small.find(absent()), Ok(Vec::new()));
+            for _ in 0..3 {
+                small.record(&one);
+            }
         }
-        let said = small.check(&Assertion::none(matches([("path", "/x")]))).unwrap_err();
-        assert_eq!(
-            said.to_string(),
-            "the ledger has lost 1 entries, so nobody knows; reset it earlier"
-        );
+        let unmet = small.check(&Assertion::none(absent())).unwrap_err();
+        let lost = small.find(absent()).unwrap_err();
+        assert_eq!(unmet.to_string(), lost.to_string());
+        let said = lost.to_string().replace(&lost.dropped.to_string(), "N");
+        insta::assert_snapshot!(said, @"the ledger has lost N entries, so nobody knows; reset it earlier, or let it be larger than 64KiB");
+        assert!(small.check(&Assertion::at_least(0, absent())).is_err());
+        small.clear();
+        assert_eq!(small.check(&Assertion::none(absent())), Ok(()));
     }
 }

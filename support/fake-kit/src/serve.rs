@@ -9,23 +9,25 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, Method, Response, Uri, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::ambient;
 use crate::connection::{Connection, Wire};
 use crate::listen::{Bound, Listener};
+use crate::malformed::{self, Malformed};
 
-/// Connections served at once; more wait in the listener's queue.
-const MOST_CONNECTIONS: usize = 10_000;
-/// How long a client may take for its headers, and how long an idle connection is kept.
-const HEADER_TIME: Duration = Duration::from_secs(30);
+/// Connections that one listener serves at once; more wait in its queue.
+pub const MOST_CONNECTIONS: usize = 4_096;
+/// A connection is ended that for so long came no step further: no head, no body, no answer. It is looked at as often, so that it may have twice the time.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 256 * 1024;
 /// How long connections may take to end once the stop is asked for.
@@ -49,8 +51,8 @@ pub struct Options {
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// The target as received, where it could be kept; otherwise as parsed.
-    pub target: String,
+    /// The target as received, where that is not what was parsed.
+    raw: Option<String>,
     /// The target as parsed, without a fragment.
     pub uri: Uri,
     /// The protocol version.
@@ -63,17 +65,11 @@ pub struct Request {
     pub connection: Connection,
 }
 
-/// Bytes that never became a request.
-#[derive(Debug, Clone)]
-pub struct Malformed {
-    /// The connection they came over.
-    pub connection: Connection,
-    /// What was received, up to a limit.
-    pub received: Vec<u8>,
-    /// What was wrong.
-    pub reason: String,
-    /// What was answered; 0 if nothing.
-    pub status: u16,
+impl Request {
+    /// The target as received, where it could be kept; otherwise as parsed.
+    pub fn target(&self) -> &str {
+        self.raw.as_deref().unwrap_or_else(|| parsed(&self.uri))
+    }
 }
 
 /// What goes back.
@@ -90,8 +86,8 @@ pub trait Service: Send + Sync + 'static {
     /// Answers a request.
     fn answer(&self, request: Request) -> impl Future<Output = Reply> + Send;
 
-    /// Is told about what was no request.
-    fn malformed(&self, malformed: Malformed);
+    /// Is told about what was no request; its answer, where it does not answer a bare status. Without a status nothing is answered.
+    fn malformed(&self, malformed: Malformed) -> Option<Response<Bytes>>;
 }
 
 /// A body that never says that it is over. Of one that does, hyper writes `Content-Length: 0` last, whatever place the answer gave it.
@@ -136,6 +132,7 @@ pub async fn run<S: Service>(
     out: &mut (dyn Write + Send),
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
+    ambient::take_descriptors();
     for bound in data.iter().chain([&control]) {
         writeln!(out, "{}", bound.announcement()?)?;
     }
@@ -215,7 +212,8 @@ async fn accept<S: Service>(
         };
         match accepted {
             (Ok(place), Ok(connection)) => {
-                let (service, stopping) = (Arc::clone(&service), stopping.clone());
+                // Of its own: a token that all share is a lock that all wait for.
+                let (service, stopping) = (Arc::clone(&service), stopping.child_token());
                 tracker.spawn(async move {
                     serve_connection(connection, service, options, stopping).await;
                     drop(place);
@@ -246,37 +244,54 @@ async fn serve_connection<S: Service>(
         .keep_alive(options.keep_alive)
         .auto_date_header(false)
         .half_close(true)
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
         .max_buf_size(HEAD_BYTES);
     let served = builder.serve_connection(TokioIo::new(Wire(connection.clone())), answers);
     let mut served = std::pin::pin!(served);
-    let ended = tokio::select! {
-        ended = served.as_mut() => ended,
+    let mut idle = std::pin::pin!(idle(&connection));
+    let reason = tokio::select! {
+        biased;
+        ended = served.as_mut() => match ended {
+            Ok(()) => return,
+            Err(error) if error.is_parse() || error.is_incomplete_message() => error.to_string(),
+            Err(_) => return,
+        },
         () = stopping.cancelled() => {
             served.as_mut().graceful_shutdown();
-            match tokio::time::timeout(STOP_TIME, served).await {
-                Ok(ended) => ended,
-                Err(_) => return,
-            }
+            // Whoever is not done by then is cut off.
+            let _late = tokio::time::timeout(STOP_TIME, served).await;
+            return;
         }
+        () = idle.as_mut() => "its head did not come in time".to_owned(),
     };
-    let Err(error) = ended else { return };
-    let status = if error.is_parse() { parse_status(&error) } else { 0 };
-    let received = connection.take_tap();
-    if error.is_parse() || ((error.is_incomplete_message() || error.is_timeout()) && !received.is_empty()) {
-        service.malformed(Malformed {
-            connection: connection.clone(),
-            received,
-            reason: error.to_string(),
-            status,
-        });
+    let (received, status) = (connection.take_tap(), connection.refused());
+    if status == 0 && received.is_empty() {
+        return;
+    }
+    let answer = service.malformed(Malformed {
+        connection: connection.clone(),
+        received,
+        reason,
+        status,
+    });
+    if status > 0 {
+        let answer = answer.unwrap_or_else(|| malformed::bare(status));
+        let bytes = malformed::written(&answer, options.title_case_headers);
+        // A client that does not read it has gone, or will be.
+        let _sent = tokio::time::timeout(STOP_TIME, connection.send_last(&bytes)).await;
     }
 }
 
-/// What hyper answers by itself to a head that it cannot parse.
-fn parse_status(error: &hyper::Error) -> u16 {
-    if error.is_parse_too_large() { 431 } else { 400 }
+/// Completes when nothing happens on a connection any more.
+async fn idle(connection: &Connection) {
+    let mut before = connection.steps();
+    loop {
+        tokio::time::sleep(PATIENCE).await;
+        let now = connection.steps();
+        if now == before && !now.1 {
+            return;
+        }
+        before = now;
+    }
 }
 
 async fn answer<S: Service>(
@@ -285,34 +300,20 @@ async fn answer<S: Service>(
     service: &S,
     options: Options,
 ) -> Result<Response<Whole>, ResetAsked> {
+    connection.step(false);
     let (head, body) = request.into_parts();
-    let received = connection.take_tap();
-    let body = match Limited::new(body, options.body_limit).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) => {
-            let too_long = error.is::<http_body_util::LengthLimitError>();
-            let status = if too_long {
-                StatusCode::PAYLOAD_TOO_LARGE
-            } else {
-                StatusCode::BAD_REQUEST
-            };
-            let reason = format!("body: {error}");
-            service.malformed(Malformed {
-                connection,
-                received,
-                reason,
-                status: status.as_u16(),
-            });
-            let mut response = Response::new(Whole(Full::default()));
-            *response.status_mut() = status;
-            response
-                .headers_mut()
-                .insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
-            return Ok(response);
+    let raw = connection.drain_tap(|received| raw_target(received, &head));
+    let body = if body.is_end_stream() {
+        Bytes::new()
+    } else {
+        match Limited::new(body, options.body_limit).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return Ok(refuse_body(&*error, raw, &head, connection, service)),
         }
     };
+    connection.step(true);
     let request = Request {
-        target: raw_target(&received, &head).unwrap_or_else(|| head.uri.to_string()),
+        raw,
         method: head.method,
         uri: head.uri,
         version: head.version,
@@ -320,7 +321,9 @@ async fn answer<S: Service>(
         body,
         connection: connection.clone(),
     };
-    match service.answer(request).await {
+    let reply = service.answer(request).await;
+    connection.step(false);
+    match reply {
         Reply::Response(response) => Ok(response.map(|body| Whole(Full::new(body)))),
         Reply::Reset => {
             if let Err(error) = connection.reset_on_close() {
@@ -331,22 +334,68 @@ async fn answer<S: Service>(
     }
 }
 
-/// The target between method and version of the first line received, if that line is this request's. A parsed target lacks its
-/// fragment, and the ledger must show what was sent.
+fn refuse_body<S: Service>(
+    error: &(dyn std::error::Error + 'static),
+    raw: Option<String>,
+    head: &http::request::Parts,
+    connection: Connection,
+    service: &S,
+) -> Response<Whole> {
+    let too_long = error.is::<http_body_util::LengthLimitError>();
+    let status = if too_long { 413 } else { 400 };
+    let target = raw.unwrap_or_else(|| head.uri.to_string());
+    let answer = service.malformed(Malformed {
+        connection,
+        received: format!("{} {target} {:?}", head.method, head.version).into_bytes(),
+        reason: format!("body: {error}"),
+        status,
+    });
+    let mut response = answer.unwrap_or_else(|| malformed::bare(status));
+    response
+        .headers_mut()
+        .insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    response.map(|body| Whole(Full::new(body)))
+}
+
+/// The target as parsed, if it is of the usual form.
+fn parsed(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("", |target| target.as_str())
+}
+
+/// The target between method and version of the first line received, unless that is what was parsed. A parsed target lacks its fragment, and the ledger
+/// must show what was sent.
 fn raw_target(received: &[u8], head: &http::request::Parts) -> Option<String> {
-    let line = received
-        .split(|byte| *byte == b'\n')
-        .find(|line| !line.trim_ascii().is_empty())?;
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let rest = line.strip_prefix(head.method.as_str().as_bytes())?.strip_prefix(b" ")?;
-    let end = rest.iter().rposition(|byte| *byte == b' ')?;
-    let target = rest.get(..end)?;
-    let parsed = head.uri.path_and_query().map_or("", |target| target.as_str());
-    let same = target
-        .windows(parsed.len().max(1))
-        .any(|part| part == parsed.as_bytes())
-        || parsed.len() <= 1;
-    same.then(|| String::from_utf8_lossy(target).into_owned())
+    let usual = head.uri.authority().is_none() && head.uri.scheme().is_none();
+    let unknown = || (!usual).then(|| head.uri.to_string());
+    let own = received
+        .trim_ascii_start()
+        .strip_prefix(head.method.as_str().as_bytes());
+    let Some(rest) = own.and_then(|rest| rest.strip_prefix(b" ")) else {
+        return unknown();
+    };
+    let parsed = parsed(&head.uri).as_bytes();
+    if usual
+        && rest
+            .strip_prefix(parsed)
+            .is_some_and(|rest| rest.starts_with(b" HTTP/"))
+    {
+        return None;
+    }
+    let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(target) = line
+        .iter()
+        .rposition(|byte| *byte == b' ')
+        .and_then(|end| line.get(..end))
+    else {
+        return unknown();
+    };
+    // What was read may begin with another request's line.
+    let same = parsed.len() <= 1 || target.windows(parsed.len()).any(|part| part == parsed);
+    if same {
+        Some(String::from_utf8_lossy(target).into_owned())
+    } else {
+        unknown()
+    }
 }
 
 async fn serve_control(control: Bound, router: axum::Router, stopping: CancellationToken) {

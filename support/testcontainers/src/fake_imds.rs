@@ -46,6 +46,12 @@ impl FakeImds {
         self.with_argument("--profile", profile)
     }
 
+    /// Keeps more requests in its ledger than the usual 4MiB of them, or fewer: `64MiB`.
+    #[must_use]
+    pub fn with_ledger(self, size: impl Into<String>) -> Self {
+        self.with_argument("--ledger", size)
+    }
+
     fn with_argument(mut self, name: &str, value: impl Into<String>) -> Self {
         self.arguments.extend([name.to_owned(), value.into()]);
         self
@@ -115,10 +121,12 @@ mod tests {
         let asked = FakeImds::default()
             .with_world("")
             .with_sts_control("http://x:1")
-            .with_seed("s");
+            .with_seed("s")
+            .with_ledger("64MiB");
         assert_eq!(
             command(&asked),
-            "--listen 0.0.0.0:80 --control 0.0.0.0:1339 --world /world.toml --sts-control http://x:1 --seed s"
+            "--listen 0.0.0.0:80 --control 0.0.0.0:1339 --world /world.toml --sts-control http://x:1 --seed s \
+             --ledger 64MiB"
         );
         assert_eq!(asked.copy_to_sources().into_iter().count(), 1);
     }

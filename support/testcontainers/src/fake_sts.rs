@@ -33,6 +33,13 @@ impl FakeSts {
         self
     }
 
+    /// Keeps more requests in its ledger than the usual 4MiB of them, or fewer: `64MiB`.
+    #[must_use]
+    pub fn with_ledger(mut self, size: impl Into<String>) -> Self {
+        self.arguments.extend(["--ledger".to_owned(), size.into()]);
+        self
+    }
+
     /// Grants every role to whoever signs correctly.
     #[must_use]
     pub fn permissive(mut self) -> Self {

@@ -255,6 +255,6 @@ fn a_form_cannot_make_a_claim() {
     let request = bench.signed(&alice(), "Action=GetCallerIdentity&X-Amz-Algorithm=AWS4-HMAC-SHA256");
     assert!(bench.text(&request).starts_with("200\n"));
     let facts = crate::answer::facts(&bench.state, &request, &crate::front::receive(&request));
-    assert_eq!(facts["access_key_id"], "AKIAIOSFODNN7EXAMPLE");
-    assert_eq!(facts["caller"], "arn:aws:iam::123456789012:user/alice");
+    assert_eq!(facts.get("access_key_id"), Some("AKIAIOSFODNN7EXAMPLE"));
+    assert_eq!(facts.get("caller"), Some("arn:aws:iam::123456789012:user/alice"));
 }

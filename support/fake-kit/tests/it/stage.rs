@@ -7,11 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fake_kit::clock::Clock;
 use fake_kit::control::{self, ControlState};
-use fake_kit::fault::Facts;
-use fake_kit::ledger::{Entry, Ledger};
+use fake_kit::facts::Facts;
+use fake_kit::ledger::Ledger;
 use fake_kit::listen::Listen;
+use fake_kit::malformed::Malformed;
 use fake_kit::seed::{Canaries, Seed};
-use fake_kit::serve::{self, Malformed, Options, Reply, Request, Service};
+use fake_kit::serve::{self, Options, Reply, Request, Service};
 use http::Response;
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -24,25 +25,21 @@ struct Echo(ControlState);
 
 impl Service for Echo {
     async fn answer(&self, request: Request) -> Reply {
-        let facts = Facts::from([("path".to_owned(), request.uri.path().to_owned())]);
-        let open = self
-            .0
-            .ledger
-            .open(Entry::of("echo", self.0.clock.now(), &request, facts.clone()));
+        let facts = Facts::from([("path", request.uri.path().to_owned().into())]);
+        let open = self.0.ledger.open("echo", self.0.clock.now(), &request, &facts);
         let strike = self.0.faults.strike(&self.0.holds, &facts).await;
         if strike.reset {
             open.answer(0, "reset");
             return Reply::Reset;
         }
         open.answer(200, strike.story.join("; "));
-        let text = format!("{} {} {}", request.method, request.target, request.body.len());
+        let text = format!("{} {} {}", request.method, request.target(), request.body.len());
         Reply::Response(Response::new(Bytes::from(text)))
     }
 
-    fn malformed(&self, malformed: Malformed) {
-        self.0
-            .ledger
-            .record(Entry::malformed("echo", self.0.clock.now(), &malformed));
+    fn malformed(&self, malformed: Malformed) -> Option<Response<Bytes>> {
+        self.0.ledger.record_malformed("echo", self.0.clock.now(), &malformed);
+        None
     }
 }
 
