@@ -7,6 +7,7 @@ use fake_kit::ledger::Size;
 use fake_kit::listen::Listen;
 
 use crate::lint::Format;
+use crate::oidc::Check;
 
 /// A fake AWS STS with the slice of IAM around it: signatures are verified and policies evaluated as the real services do.
 #[derive(Debug, Parser)]
@@ -79,6 +80,10 @@ pub struct Options {
     /// Grant every role to whoever signs correctly: no trust or identity policy is asked
     #[arg(long)]
     pub permissive: bool,
+
+    /// Leave out a check of web identity tokens, which STS never does: for seeing that whoever relies on it notices
+    #[arg(long, value_name = "CHECK", value_enum)]
+    pub skip_check: Vec<Check>,
 
     /// Print the built-in world and exit
     #[arg(long)]

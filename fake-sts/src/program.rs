@@ -111,11 +111,9 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<(), P
         ledger: Arc::new(Ledger::bounded(options.ledger)),
         ..ControlState::new(Clock::system(), Canaries::new(seed.clone()), FACTS)
     };
-    let sts = Arc::new(Sts::new(
-        State::new(world, options.permissive, seed.clone()),
-        seed,
-        control_state,
-    ));
+    let mut state = State::new(world, options.permissive, seed.clone());
+    state.laxity = options.skip_check.iter().copied().collect();
+    let sts = Arc::new(Sts::new(state, seed, control_state));
     let router = control::router(Arc::clone(&sts));
     let wire = serve::Options {
         title_case_headers: false,

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::arn::RoleArn;
 use crate::mint::expiration;
-use crate::oidc::Issuer;
+use crate::oidc::{Issuer, Laxity};
 use crate::policy::{Attributes, Kind, Named, Policy, Standing, parse_text};
 use crate::provenance::{Provenance, Via};
 use crate::seal::{Bearer, Opened, Sealer};
@@ -169,6 +169,8 @@ pub struct State {
     pub seed: Seed,
     /// Accept any role; signatures are verified all the same.
     pub permissive: bool,
+    /// Checks of web identity tokens that are left out; none in STS.
+    pub laxity: Laxity,
     /// Issuers of web identity tokens.
     pub issuers: Vec<Issuer>,
     /// Who signs the tokens of GetWebIdentityToken.
@@ -189,6 +191,7 @@ impl State {
             outbound: outbound(&world).map(Issuer::new),
             world,
             permissive,
+            laxity: Laxity::default(),
             made_keys: 0,
         }
     }

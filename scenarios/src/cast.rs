@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::case::model::{Case, Rule};
+use crate::case::model::{Case, Job, Rule};
 
 /// The simulated account.
 pub const ACCOUNT: &str = "123456789012";
@@ -15,6 +15,14 @@ pub const REGION: &str = "eu-central-1";
 pub const HOST_ROLE: &str = "lab-host";
 /// The GitLab server in every job's URL.
 pub const GITLAB: &str = "gitlab.example.com";
+/// A GitLab server whose tokens no account takes.
+pub const STRANGER: &str = "gitlab.stranger.example";
+/// A GitLab server behind a verifier that makes every claim a condition key, as AWS does not.
+pub const IDS: &str = "gitlab-ids.example.com";
+/// What ID tokens for AWS are for.
+pub const AUDIENCE: &str = "https://aws.example.com";
+/// What ID tokens for another service of the same company are for, which is registered too.
+pub const OTHER_AUDIENCE: &str = "https://vault.example.com";
 /// Name of the job that is added where a case's control is `twin`.
 pub const TWIN: &str = "twin";
 
@@ -87,6 +95,26 @@ impl Cast {
         }
     }
 
+    /// What is known under a name before anything runs: roles, projects, issuers.
+    pub fn known(&self, case: &Case, name: &str) -> Option<String> {
+        match name.split_once('.') {
+            _ if name == "account" => Some(ACCOUNT.to_owned()),
+            _ if name == "jobs.ip" => Some(lab::plan::FORWARDED_V4.to_string()),
+            _ if name == "issuer" => Some(GITLAB.to_owned()),
+            _ if name == "issuer.stranger" => Some(STRANGER.to_owned()),
+            _ if name == "issuer.ids" => Some(IDS.to_owned()),
+            _ if name == "host.role" => Some(HOST_ROLE.to_owned()),
+            _ if name == "host.arn" => Some(role_arn(HOST_ROLE)),
+            _ if name == "runner.id" => Some(self.runner_id.clone()),
+            Some(("role", role)) => self.roles.contains_key(role).then(|| world_role(&case.id, role)),
+            Some(("arn", role)) => self.roles.get(role).cloned(),
+            Some(("project", job)) => self.jobs.get(job).map(|(project, _)| project.to_string()),
+            Some(("job", job)) => self.jobs.get(job).map(|(_, id)| id.to_string()),
+            Some(("path", job)) => Some(project_path(case, case.jobs.iter().find(|known| known.name == job)?)),
+            _ => None,
+        }
+    }
+
     /// The rules for a container of this job and kind.
     pub fn rules<'a>(&self, case: &'a Case, job: &str, kind: &str) -> impl Iterator<Item = &'a Rule> {
         let project = self.jobs.get(job).map(|(project, _)| *project);
@@ -110,6 +138,18 @@ pub fn applies_to(rule: &Rule, kind: &str) -> bool {
     } else {
         rule.kind.iter().any(|allowed| allowed == kind)
     }
+}
+
+/// The path of the project that a job's pipeline runs in.
+pub fn project_path(case: &Case, job: &Job) -> String {
+    let of = job.project_of.as_deref();
+    let owner = of.and_then(|of| case.jobs.iter().find(|other| other.name == of));
+    let path = job
+        .path
+        .as_ref()
+        .or_else(|| owner.and_then(|owner| owner.path.as_ref()));
+    path.cloned()
+        .unwrap_or_else(|| format!("lab/{}", case.id.to_lowercase()))
 }
 
 /// The name that a case's role has in the simulated account.

@@ -2,8 +2,11 @@
 
 use toml::{Table, Value};
 
-use crate::case::model::{Case, Defence, Job, Rule};
-use crate::cast::{ACCOUNT, Cast, GITLAB, HOST_ROLE, REGION, role_arn, world_role};
+use crate::case::model::{Case, Defence, Job, Opening, Rule};
+use crate::cast::{
+    ACCOUNT, AUDIENCE, Cast, GITLAB, HOST_ROLE, IDS, OTHER_AUDIENCE, REGION, STRANGER, role_arn, world_role,
+};
+use crate::expand::expand;
 
 /// How the instance answers metadata requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +23,12 @@ impl InstanceSettings {
     /// The metadata options of an instance under a defence. Where another defence has to do the work they are as open as guides for containers advise.
     pub const fn of(defence: Defence) -> Self {
         let (http_tokens, hop_limit, has_role) = match defence {
-            Defence::None | Defence::Firewall | Defence::Proxy | Defence::FirewallAndProxy => ("optional", 2, true),
+            Defence::None
+            | Defence::Firewall
+            | Defence::Proxy
+            | Defence::FirewallAndProxy
+            | Defence::Oidc
+            | Defence::OidcOnly => ("optional", 2, true),
             Defence::HopLimit => ("required", 1, true),
             Defence::HopLimit2 => ("required", 2, true),
             Defence::HopLimitV1 => ("optional", 1, true),
@@ -34,8 +42,9 @@ impl InstanceSettings {
     }
 }
 
-/// The world file of a run: one account, one instance, and the roles of these cases.
-pub fn world(cases: &[&Case], settings: &InstanceSettings) -> String {
+/// The world file of a run: one account, one instance, the roles of these cases, and who issues ID tokens. `opening` puts weak roles in the place of sound
+/// ones.
+pub fn world(cases: &[&Case], settings: &InstanceSettings, opening: Option<&Opening>) -> String {
     let host = role_arn(HOST_ROLE);
     let mut roles = vec![table([
         ("name", text(HOST_ROLE)),
@@ -53,20 +62,40 @@ pub fn world(cases: &[&Case], settings: &InstanceSettings) -> String {
         ("policy", policy("Allow", "Resource", text("*"), "sts:AssumeRole", None)),
     ])];
     for case in cases {
+        let cast = Cast::new(case);
+        let weak = match opening {
+            Some(Opening::Role(number)) => number.checked_sub(1).and_then(|at| case.hole.roles.get(at)),
+            Some(Opening::Sts(_) | Opening::Runner(_)) | None => None,
+        };
         for role in &case.roles {
+            let weak = weak.filter(|weak| weak.name == role.name);
+            // Checked when the case was read: nothing in it is unknown.
+            let written = |text: &String| expand(text, |name| cast.known(case, name)).unwrap_or_default();
+            let stated = weak.and_then(|weak| weak.trust.as_ref()).or(role.trust.as_ref());
+            let identity = weak.and_then(|weak| weak.policy.as_ref()).or(role.policy.as_ref());
             let principal = table([("AWS", text(&host))]).into();
             let effect = if role.untrusting { "Deny" } else { "Allow" };
             let condition = role
                 .external_id
                 .as_ref()
                 .map(|id| table([("StringEquals", table([("sts:ExternalId", text(id))]).into())]));
-            roles.push(table([
+            let mut entry = table([
                 ("name", text(&world_role(&case.id, &role.name))),
                 (
                     "trust",
-                    policy(effect, "Principal", principal, "sts:AssumeRole", condition),
+                    match stated {
+                        Some(stated) => text(&written(stated)),
+                        None => policy(effect, "Principal", principal, "sts:AssumeRole", condition),
+                    },
                 ),
-            ]));
+            ]);
+            if let Some(identity) = identity {
+                entry.insert("policy".to_owned(), text(&written(identity)));
+            }
+            if let Some(seconds) = role.max_session_seconds {
+                entry.insert("max_session_seconds".to_owned(), Value::Integer(seconds.into()));
+            }
+            roles.push(entry);
         }
     }
     let world = table([
@@ -100,8 +129,31 @@ pub fn world(cases: &[&Case], settings: &InstanceSettings) -> String {
             .into(),
         ),
         ("role", Value::Array(roles.into_iter().map(Value::Table).collect())),
+        (
+            "oidc_provider",
+            Value::Array(vec![provider(GITLAB, false), provider(IDS, true)]),
+        ),
+        ("issuer", Value::Array([GITLAB, STRANGER, IDS].map(issuer).to_vec())),
     ]);
     world.to_string()
+}
+
+fn url(host: &str) -> Value {
+    text(&format!("https://{host}"))
+}
+
+fn provider(host: &str, custom_claims: bool) -> Value {
+    let audiences = [AUDIENCE, OTHER_AUDIENCE].map(text);
+    table([
+        ("url", url(host)),
+        ("client_ids", Value::Array(audiences.to_vec())),
+        ("custom_claims", Value::Boolean(custom_claims)),
+    ])
+    .into()
+}
+
+fn issuer(host: &str) -> Value {
+    table([("url", url(host)), ("kind", text("gitlab"))]).into()
 }
 
 /// The operator's configuration of the proxy: one rule for each `[[rule]]` of these cases, but for those for jobs that are `withdrawn`, by case and

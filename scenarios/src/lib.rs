@@ -9,6 +9,7 @@ pub mod cast;
 pub mod cli;
 pub mod compose;
 pub mod expand;
+pub mod forge;
 pub mod image;
 pub mod kept;
 pub mod oracle;

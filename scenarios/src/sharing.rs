@@ -63,6 +63,8 @@ fn leaves_as_found(case: &Case, defence: Defence) -> bool {
             (Action::Run | Action::Engine, _) if !case.restores => return false,
             (Action::Proxy, Some("stop" | "kill" | "pause" | "try")) => serves = false,
             (Action::Proxy, Some("start" | "resume")) => serves = true,
+            (Action::Issuer, Some("unavailable")) => serves = false,
+            (Action::Issuer, Some("available")) => serves = true,
             (Action::Rules, Some("remove")) => ruled = false,
             (Action::Rules, Some("apply")) => ruled = true,
             // With its last reload a case gives the policy back.

@@ -195,8 +195,8 @@ impl Judgement {
     /// Whether a negative control counts it as red: the hole was seen, not merely a broken lab.
     pub const fn is_red(self) -> bool {
         match self {
-            Self::Leaks | Self::LeaksAsDocumented | Self::Unexpected => true,
-            Self::Holds | Self::Void => false,
+            Self::Leaks | Self::Unexpected => true,
+            Self::Holds | Self::LeaksAsDocumented | Self::Void => false,
         }
     }
 }

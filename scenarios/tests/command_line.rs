@@ -132,12 +132,28 @@ fn the_list_is_machine_readable_and_names_every_case() {
     assert_eq!(code, Some(0));
     let rows: Vec<serde_json::Value> = serde_json::from_str(&stdout).unwrap();
     assert!(rows.len() >= 42);
-    assert!(
-        rows.iter()
-            .all(|row| row["expect"]["proxy"].is_string() && row["title"].is_string())
-    );
+    assert!(rows.iter().all(
+        |row| (row["expect"]["proxy"].is_string() || row["expect"]["oidc"].is_string()) && row["title"].is_string()
+    ));
+    let is_empty = |hole: &serde_json::Value| hole.as_array().is_some_and(Vec::is_empty);
+    let opens_nothing = |row: &serde_json::Value| row["hole"].as_object().unwrap().values().all(is_empty);
+    assert!(!rows.iter().any(opens_nothing));
     let plain = scenarios(&["list"]).1;
     assert_eq!(plain.lines().count(), rows.len());
+}
+
+#[test]
+fn what_is_about_another_defence_is_said_so() {
+    let (code, _, stderr) = scenarios(&["run", "OIDC-02"]);
+    assert_eq!(code, Some(4));
+    assert_eq!(
+        stderr.trim(),
+        "error: OIDC-02 says nothing of this defence; add --defence oidc"
+    );
+    let (_, stdout, _) = scenarios(&["explain", "oidc-12"]);
+    assert!(stdout.contains("fake-sts --skip-check key-id"), "{stdout}");
+    let (_, stdout, _) = scenarios(&["explain", "oidc-02"]);
+    assert!(stdout.contains("policy 1 of the hole, for the role own"), "{stdout}");
 }
 
 #[test]

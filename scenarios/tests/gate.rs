@@ -1,6 +1,6 @@
 //! Every scenario as a test of its own name: `cargo test -p scenarios --test gate NET-04`.
 //!
-//! `proxy::ID` holds against the metadata proxy, `none::ID` and `firewall::ID` get exactly what the case files say, `control::ID::HOLE` turns red against
+//! `proxy::ID` holds against the metadata proxy, `none::ID`, `firewall::ID` and `oidc::ID` get exactly what the case files say, `control::ID::HOLE` turns red against
 //! the hole. All that are asked for run together on shared instances, once; the tests then tell what came out.
 
 #![expect(clippy::expect_used, clippy::print_stderr, reason = "a test may end the program")]
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use scenarios::ambient::Ambient;
-use scenarios::case::model::{Case, Defence};
+use scenarios::case::model::Case;
 use scenarios::report::progress::Progress;
 use scenarios::report::table::Colour;
 use scenarios::report::{RunReport, ScenarioReport};
@@ -80,10 +80,10 @@ fn main() -> ExitCode {
 }
 
 fn asked(cases: &[Case]) -> Vec<Asked<'_>> {
-    let documented = Defence::STATED.into_iter().flat_map(|defence| {
-        cases.iter().map(move |case| Asked {
+    let documented = cases.iter().flat_map(|case| {
+        case.stated().iter().map(move |defence| Asked {
             name: format!("{defence}::{}", case.id),
-            item: (case, Standing::Defence(defence)),
+            item: (case, Standing::Defence(*defence)),
             wanted: Wanted::AsDocumented,
         })
     });

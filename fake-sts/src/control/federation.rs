@@ -14,7 +14,9 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::message;
-use crate::oidc::{Algorithm, Issuer, IssuerError, Job, ServiceAccount, gitlab_claims, kubernetes_claims};
+use crate::oidc::{
+    Algorithm, Extras, Issuer, IssuerError, Job, ServiceAccount, gitlab_claims, kubernetes_claims, overlay,
+};
 use crate::service::Sts;
 use crate::state::State;
 
@@ -46,6 +48,12 @@ pub struct WantedToken {
     /// Claims that stand over all others; null takes one away.
     #[serde(default)]
     pub claims: Map<String, Value>,
+    /// Parameters that stand over those of the header; null takes one away.
+    #[serde(default)]
+    pub header: Map<String, Value>,
+    /// The payload, exactly so, whatever the claims are: what no JSON library writes, such as a claim that stands twice.
+    #[serde(default)]
+    pub payload: Option<String>,
 }
 
 /// Why there is no token.
@@ -114,15 +122,13 @@ pub fn issue_token(
         }),
     };
     if let Some(table) = claims.as_object_mut() {
-        for (name, value) in &wanted.claims {
-            if value.is_null() {
-                table.remove(name);
-            } else {
-                table.insert(name.clone(), value.clone());
-            }
-        }
+        overlay(table, &wanted.claims);
     }
-    let token = issuer.sign(&claims, algorithm)?;
+    let extras = Extras {
+        header: wanted.header.clone(),
+        payload: wanted.payload.clone(),
+    };
+    let token = issuer.sign_with(&claims, algorithm, &extras)?;
     Ok((token, claims))
 }
 

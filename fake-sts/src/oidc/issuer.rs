@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::algorithm::Algorithm;
 use super::jwk::{Jwk, read_jwks};
-use super::key::SigningKey;
+use super::key::{Extras, SigningKey};
 use crate::world::{IssuerKind, IssuerPlan, bare_issuer};
 
 /// Keys that an issuer keeps at most: rotations beyond that forget the oldest.
@@ -97,6 +97,13 @@ impl Issuer {
         own.chain(self.foreign.iter().cloned()).collect()
     }
 
+    /// Its own keys that are published no more.
+    #[must_use]
+    pub fn withdrawn(&self) -> Vec<Jwk> {
+        let gone = self.keys.iter().filter(|held| !held.published);
+        gone.map(|held| held.key.public().clone()).collect()
+    }
+
     /// Whether keys are still to be made.
     #[must_use]
     pub fn is_bare(&self) -> bool {
@@ -140,6 +147,19 @@ impl Issuer {
     /// # Errors
     /// It has no such key.
     pub fn sign(&self, claims: &Value, algorithm: Option<Algorithm>) -> Result<String, IssuerError> {
+        self.sign_with(claims, algorithm, &Extras::default())
+    }
+
+    /// The same, of a token whose header or payload says what no sound issuer writes.
+    ///
+    /// # Errors
+    /// It has no such key.
+    pub fn sign_with(
+        &self,
+        claims: &Value,
+        algorithm: Option<Algorithm>,
+        extras: &Extras,
+    ) -> Result<String, IssuerError> {
         if !self.foreign.is_empty() {
             return Err(IssuerError::Foreign {
                 url: self.plan.url.clone(),
@@ -147,7 +167,7 @@ impl Issuer {
         }
         let wanted = |held: &&Held| algorithm.is_none_or(|wanted| held.key.algorithm() == wanted);
         let held = self.keys.iter().find(wanted);
-        held.and_then(|held| held.key.sign(claims))
+        held.and_then(|held| held.key.sign_with(claims, extras))
             .ok_or_else(|| IssuerError::NoKey {
                 url: self.plan.url.clone(),
                 algorithm: algorithm.map_or("any", Algorithm::name).to_owned(),

@@ -5,10 +5,31 @@ use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::algorithm::{Algorithm, Family};
 use super::jwk::{Jwk, KeyMaterial};
+
+/// What stands in a token beside, or instead of, what its issuer would write.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Parameters that stand over the header's; null takes one away.
+    pub header: Map<String, Value>,
+    /// The payload, exactly so, in place of the claims.
+    pub payload: Option<String>,
+}
+
+/// Puts values over others; null takes one away.
+pub(crate) fn overlay(over: &mut Map<String, Value>, values: &Map<String, Value>) {
+    for (name, value) in values {
+        if value.is_null() {
+            over.remove(name);
+        } else {
+            over.insert(name.clone(), value.clone());
+        }
+    }
+}
 
 enum Pair {
     Rsa(RsaKeyPair),
@@ -78,14 +99,24 @@ impl SigningKey {
 
     /// A compact token with these claims.
     #[must_use]
-    pub fn sign(&self, claims: &serde_json::Value) -> Option<String> {
-        let header = serde_json::json!({
+    pub fn sign(&self, claims: &Value) -> Option<String> {
+        self.sign_with(claims, &Extras::default())
+    }
+
+    /// A compact token with these claims, whose header and payload may say what no sound issuer writes.
+    #[must_use]
+    pub fn sign_with(&self, claims: &Value, extras: &Extras) -> Option<String> {
+        let mut header = serde_json::json!({
             "alg": self.algorithm.name(),
             "kid": self.public.kid,
             "typ": "JWT",
         });
-        let encode = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", encode(&header), encode(claims));
+        if let Some(header) = header.as_object_mut() {
+            overlay(header, &extras.header);
+        }
+        let payload = extras.payload.clone().unwrap_or_else(|| claims.to_string());
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let message = format!("{}.{}", encode(&header.to_string()), encode(&payload));
         let random = SystemRandom::new();
         let signature = match (&self.pair, self.algorithm.family()) {
             (Pair::Rsa(pair), Family::Rsa { sign, .. }) => {

@@ -5,6 +5,7 @@ mod claims;
 mod issuer;
 mod jwk;
 mod key;
+mod laxity;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -14,6 +15,8 @@ pub(crate) use claims::uuid;
 pub use claims::{Job, ServiceAccount, gitlab_claims, kubernetes_claims};
 pub use issuer::{Issuer, IssuerError};
 pub use jwk::{Jwk, KeyMaterial, read_jwks};
-pub use key::SigningKey;
+pub(crate) use key::overlay;
+pub use key::{Extras, SigningKey};
+pub use laxity::{Check, Laxity, Reading};
 pub(crate) use token::session_tags;
 pub use token::{Token, TokenError, read_token, unsigned};

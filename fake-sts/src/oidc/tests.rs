@@ -3,7 +3,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Algorithm, Issuer, Jwk, SigningKey, TokenError, read_jwks, read_token};
+use super::{Algorithm, Check, Extras, Issuer, Jwk, Laxity, SigningKey, TokenError, read_jwks, read_token};
 use crate::world::{IssuerKind, IssuerPlan};
 
 /// RSA keys are slow to make, so each algorithm's is made once.
@@ -104,6 +104,82 @@ fn algorithms_and_headers_that_lie_are_refused() {
         let token = read_token(&pasted(&header.to_string(), &payload)).unwrap();
         assert!(!token.verifies(&[key.public().clone()]), "{header}");
     }
+}
+
+/// A token of RS256 whose header and payload say something else.
+fn odd(header: Value, payload: Option<&str>) -> String {
+    let extras = Extras {
+        header: header.as_object().cloned().unwrap_or_default(),
+        payload: payload.map(str::to_owned),
+    };
+    keys()[0].sign_with(&claims(), &extras).unwrap()
+}
+
+fn unsealed(token: &str, signature: &str) -> String {
+    format!("{}.{signature}", token.rsplit_once('.').unwrap().0)
+}
+
+fn sealed(token: &str) -> String {
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let jwk = keys()[0].public().to_json();
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(jwk["n"].as_str().unwrap().as_bytes()).unwrap();
+    mac.update(token.rsplit_once('.').unwrap().0.as_bytes());
+    unsealed(token, &URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
+
+#[test]
+fn each_check_that_is_left_out_opens_its_own_door_and_no_other() {
+    let published = [keys()[0].public().clone()];
+    let stranger = &keys()[1];
+    let embedded = Extras {
+        header: json!({ "jwk": stranger.public().to_json() })
+            .as_object()
+            .cloned()
+            .unwrap(),
+        payload: None,
+    };
+    let twice = r#"{"iss":"a","sub":"x","sub":"y"}"#;
+    let doors = [
+        (Check::Algorithm, unsealed(&odd(json!({ "alg": "none" }), None), "")),
+        (Check::Algorithm, unsealed(&odd(json!({ "alg": null }), None), "")),
+        (Check::Algorithm, sealed(&odd(json!({ "alg": "HS256" }), None))),
+        (Check::Claims, odd(json!({}), Some(twice))),
+        (Check::Claims, odd(json!({}), Some(r#"{"iss":"a","sub":["x"]}"#))),
+        (Check::KeyId, odd(json!({ "kid": "unknown" }), None)),
+        (Check::EmbeddedKey, stranger.sign_with(&claims(), &embedded).unwrap()),
+    ];
+    let believes = |laxity: &Laxity, token: &str| {
+        laxity
+            .read(token)
+            .is_ok_and(|reading| reading.names_one_of(&published) && reading.verifies(&published))
+    };
+    let sound = keys()[0].sign(&claims()).unwrap();
+    for check in [Check::Algorithm, Check::Claims, Check::KeyId, Check::EmbeddedKey] {
+        let lax = Laxity::from_iter([check]);
+        assert!(believes(&lax, &sound), "{check:?}");
+        assert!(
+            !believes(&lax, &unsealed(&sound, "AAAA")),
+            "{check:?} asks for a signature all the same"
+        );
+        for (own, token) in &doors {
+            assert_eq!(believes(&lax, token), *own == check, "{check:?}: {token}");
+        }
+    }
+    for (_, token) in &doors {
+        assert!(!believes(&Laxity::default(), token), "{token}");
+    }
+    // With a wrong secret, and with an algorithm that nobody knows.
+    let lax = Laxity::from_iter([Check::Algorithm]);
+    let hs = odd(json!({ "alg": "HS256" }), None);
+    assert!(!believes(&lax, &unsealed(&hs, "AAAA")));
+    assert!(!believes(&lax, &odd(json!({ "alg": "HS512" }), None)));
+}
+
+#[test]
+fn of_a_name_that_stands_twice_a_lax_reader_takes_the_last() {
+    let token = odd(json!({}), Some(r#"{"iss":"a","sub":"x","sub":"y"}"#));
+    let reading = Laxity::from_iter([Check::Claims]).read(&token).unwrap();
+    assert_eq!(reading.token.subject.as_deref(), Some("y"));
 }
 
 #[test]

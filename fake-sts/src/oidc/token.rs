@@ -38,8 +38,8 @@ pub struct Token {
     pub issued_at: Option<i64>,
     /// Every claim.
     pub claims: Map<String, Value>,
-    message: String,
-    signature: Vec<u8>,
+    pub(super) message: String,
+    pub(super) signature: Vec<u8>,
 }
 
 /// Why a text is no token.

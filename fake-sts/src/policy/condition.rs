@@ -97,6 +97,11 @@ impl Keys {
             .unwrap_or_default()
     }
 
+    /// Makes every claim of a provider a key, those too that this token has not.
+    pub fn know_claims_of(&mut self, provider: &str) {
+        self.set(&format!("{provider}:"), None::<String>);
+    }
+
     /// Forgets a key.
     pub fn remove(&mut self, name: &str) {
         self.0.remove(&name.to_ascii_lowercase());
@@ -115,6 +120,9 @@ impl Keys {
             .any(|prefix| name.starts_with(prefix))
             || is_token_key(name)
             || self.0.contains_key(name)
+            || name
+                .rsplit_once(':')
+                .is_some_and(|(provider, _)| self.0.contains_key(&format!("{provider}:")))
     }
 }
 

@@ -262,6 +262,11 @@ impl World {
             .find(|one| one.account == account && bare_issuer(&one.url) == Some(bare))
     }
 
+    /// The providers that an account has registered.
+    pub fn providers_of(&self, account: &str) -> impl Iterator<Item = &OidcProvider> {
+        self.providers.values().filter(move |one| one.account == account)
+    }
+
     /// An instance profile.
     #[must_use]
     pub fn profile(&self, account: &str, name: &str) -> Option<&Profile> {

@@ -92,6 +92,20 @@ pub(super) fn keys(action: Action) -> Keys {
         Action::Began => judged(Container, &[], &[]),
         Action::Give => done(Container, &["name", "taker"], &[]),
         Action::Outlast => done(Container, &[], &[]),
+        Action::Assume => judged(
+            Anywhere,
+            &["role"],
+            &["token", "with", "session_name", "duration_seconds", "policy", "save"],
+        ),
+        Action::IdToken => done(
+            Lab,
+            &["of", "save"],
+            &["issuer", "aud", "claims", "header", "payload", "signature"],
+        ),
+        Action::Lives => judged(Lab, &["name", "at_most"], &[]),
+        Action::Environment => judged(Container, &[], &[]),
+        Action::Issuer => done(Lab, &["signal"], &[]),
+        Action::Lint => judged(Lab, &["policy", "finds"], &["instance"]),
         Action::Rush => judged(Lab, &["places", "times"], &["version"]),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 
 use super::document::{Document, suggestion};
+use super::federation;
 use super::model::{Case, Defence, Job, Step};
 use super::placeholder::Scope;
 use super::step;
@@ -31,6 +32,7 @@ const BRIDGE_BYTES: usize = 15;
 /// Places of their own, and first words of placeholders.
 const RESERVED: &[&str] = &[
     "host", "upstream", "lab", "role", "arn", "saved", "each", "network", "project", "job", "runner", "sts", "proxy",
+    "issuer", "path", "token", "now", "account", "key", "jobs",
 ];
 
 /// Adds everything to the document that is wrong with the case as a whole.
@@ -41,6 +43,7 @@ pub(super) fn check(case: &Case, family: &str, folder: &str, document: &mut Docu
     rules(case, document);
     runner(case, document);
     hole(case, document);
+    federation::check(case, document);
     step::check(case, document);
     attempts(case, document);
     placeholders(case, document);
@@ -244,8 +247,8 @@ fn runner(case: &Case, document: &mut Document) {
 }
 
 fn hole(case: &Case, document: &mut Document) {
-    if case.hole.weak.is_empty() && case.hole.defence.is_empty() {
-        let remedy = "name a switch of weak-proxy or a defence in which the scenario turns red";
+    if case.hole.is_empty() {
+        let remedy = "name a switch of weak-proxy, a defence or a role's policy with which the scenario turns red";
         document.add("hole", "nothing opens the hole".to_owned(), remedy);
     }
     for (index, switch) in case
@@ -262,28 +265,30 @@ fn hole(case: &Case, document: &mut Document) {
         );
     }
     for (index, defence) in case.hole.defence.iter().enumerate() {
-        if *defence == Defence::Proxy {
+        let main = case.main_defence();
+        if *defence == main {
             let remedy = "name none, firewall, or a switch of weak-proxy";
             document.add(
                 &format!("hole.defence[{index}]"),
-                "the proxy is what is held against it".to_owned(),
+                format!("the {main} is what is held against it"),
                 remedy,
             );
         } else if !case.steps.iter().any(|step| turns_red(case, step, *defence)) {
-            let what = format!("whatever {defence} answers is allowed to the proxy too");
-            let remedy = "name a switch or a defence that the proxy's expectations do not allow";
+            let what = format!("whatever {defence} answers is allowed to the {main} too");
+            let remedy = format!("name a switch or a defence that the {main}'s expectations do not allow");
             document.add(&format!("hole.defence[{index}]"), what, remedy);
         }
     }
 }
 
-/// Whether what this defence is expected to answer is more than the proxy may.
+/// Whether what this defence is expected to answer is more than the one that the case is about may.
 fn turns_red(case: &Case, step: &Step, defence: Defence) -> bool {
-    let (red, may) = (case.expected(step, defence), case.expected(step, Defence::Proxy));
+    let main = case.main_defence();
+    let (red, may) = (case.expected(step, defence), case.expected(step, main));
     if red.0.is_empty() || may.0.is_empty() {
         return true;
     }
-    let taken = step.applies(Defence::Proxy) && step.applies(defence);
+    let taken = step.applies(main) && step.applies(defence);
     is_attempt(step) && taken && red.0.iter().any(|verdict| !may.allows(verdict))
 }
 
@@ -296,8 +301,8 @@ fn attempts(case: &Case, document: &mut Document) {
         );
         return;
     }
-    for defence in Defence::STATED {
-        let attempted = case.steps.iter().any(|step| is_attempt(step) && step.applies(defence));
+    for defence in case.stated() {
+        let attempted = case.steps.iter().any(|step| is_attempt(step) && step.applies(*defence));
         if !attempted {
             document.add(
                 "step",
@@ -310,11 +315,12 @@ fn attempts(case: &Case, document: &mut Document) {
     for (index, step) in case.steps.iter().enumerate() {
         let field = format!("step[{index}].expect");
         expectation(case, &field, &step.expect, document);
-        for defence in Defence::STATED
-            .into_iter()
-            .filter(|defence| is_attempt(step) && step.applies(*defence))
+        for defence in case
+            .stated()
+            .iter()
+            .filter(|defence| is_attempt(step) && step.applies(**defence))
         {
-            if !step.expect.contains_key(&defence) && !case.expect.contains_key(&defence) {
+            if !step.expect.contains_key(defence) && !case.expect.contains_key(defence) {
                 let remedy = format!("add `{defence} = [\"…\"]` to [expect] or to the step");
                 document.add(
                     &format!("{field}.{defence}"),
@@ -379,7 +385,7 @@ fn placeholders(case: &Case, document: &mut Document) {
         let Some((list, rest)) = text.field.split_once('[').or_else(|| text.field.split_once('.')) else {
             continue;
         };
-        if !["step", "job", "network", "runner"].contains(&list) {
+        if !["step", "job", "network", "runner", "role", "hole"].contains(&list) {
             continue;
         }
         let index = rest
@@ -403,6 +409,7 @@ fn placeholders(case: &Case, document: &mut Document) {
             saved: &saved,
             each,
             variant,
+            world: list == "role" || list == "hole",
         };
         faults.extend(
             scope

@@ -33,11 +33,17 @@ pub enum Defence {
     /// The metadata proxy behind the complete firewall.
     #[serde(rename = "firewall+proxy")]
     FirewallAndProxy,
+    /// No proxy: jobs hold ID tokens of their GitLab, roles trust those, and the complete firewall keeps the endpoint shut.
+    #[serde(rename = "oidc")]
+    Oidc,
+    /// ID tokens, and the endpoint is as open as with no defence.
+    #[serde(rename = "oidc-only")]
+    OidcOnly,
 }
 
 impl Defence {
     /// Every defence that can be set up.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::None,
         Self::Firewall,
         Self::HopLimit,
@@ -46,19 +52,22 @@ impl Defence {
         Self::InstanceProfile,
         Self::Proxy,
         Self::FirewallAndProxy,
+        Self::Oidc,
+        Self::OidcOnly,
     ];
 
-    /// The columns of the matrix, in this order. Half a hop limit is run where it is asked for by name.
-    pub const MATRIX: [Self; 6] = [
+    /// The columns of the matrix, in this order. Halves, of a hop limit or of what ID tokens need, are run where they are asked for by name.
+    pub const MATRIX: [Self; 7] = [
         Self::None,
         Self::Firewall,
         Self::HopLimit,
         Self::InstanceProfile,
         Self::Proxy,
         Self::FirewallAndProxy,
+        Self::Oidc,
     ];
 
-    /// Of these every case says what they may answer.
+    /// Of these every case that is about the endpoint says what they may answer.
     pub const STATED: [Self; 3] = [Self::None, Self::Firewall, Self::Proxy];
 
     /// The word on the command line and in case files.
@@ -72,6 +81,8 @@ impl Defence {
             Self::InstanceProfile => "instance-profile",
             Self::Proxy => "proxy",
             Self::FirewallAndProxy => "firewall+proxy",
+            Self::Oidc => "oidc",
+            Self::OidcOnly => "oidc-only",
         }
     }
 
@@ -83,10 +94,25 @@ impl Defence {
     /// The stated defence that a case's words are meant for where they do not name this one: its steps and its controls are the same.
     pub const fn like(self) -> Self {
         match self {
-            Self::None | Self::HopLimit | Self::HopLimit2 | Self::HopLimitV1 | Self::InstanceProfile => Self::None,
-            Self::Firewall => Self::Firewall,
+            Self::None
+            | Self::HopLimit
+            | Self::HopLimit2
+            | Self::HopLimitV1
+            | Self::InstanceProfile
+            | Self::OidcOnly => Self::None,
+            Self::Firewall | Self::Oidc => Self::Firewall,
             Self::Proxy | Self::FirewallAndProxy => Self::Proxy,
         }
+    }
+
+    /// Whether what a case says of `stated` is meant for this one too: the same, the one it is like at the endpoint, or whole ID tokens for their half.
+    pub fn is_like(self, stated: Self) -> bool {
+        self == stated || self.like() == stated || (self == Self::OidcOnly && stated == Self::Oidc)
+    }
+
+    /// Whether it is one of these, or is meant with one of them. No list means every defence.
+    pub fn is_among(self, defences: &[Self]) -> bool {
+        defences.is_empty() || defences.iter().any(|defence| self.is_like(*defence))
     }
 
     /// What it may answer where a case does not say: `stated` is what the defence it is like may.
@@ -105,7 +131,9 @@ impl Defence {
         let any: fn(&Verdict) -> bool = |_| true;
         let sound: fn(&Verdict) -> bool = |verdict| !verdict.is_leak() && *verdict != Verdict::Same;
         match self {
-            Self::None | Self::Firewall | Self::Proxy | Self::FirewallAndProxy => Expected(stated(any).collect()),
+            Self::None | Self::Firewall | Self::Proxy | Self::FirewallAndProxy | Self::Oidc | Self::OidcOnly => {
+                Expected(stated(any).collect())
+            }
             // The token's answer dies on the way, and without a token nothing is answered.
             Self::HopLimit => with(
                 stated(sound).collect(),
@@ -119,6 +147,19 @@ impl Defence {
                 &[Verdict::Deny, Verdict::Same, Verdict::Unusable],
             ),
         }
+    }
+
+    /// Whether jobs hold ID tokens.
+    pub const fn has_id_tokens(self) -> bool {
+        matches!(self, Self::Oidc | Self::OidcOnly)
+    }
+
+    /// Whether jobs are meant to talk to the endpoint itself.
+    pub const fn serves_jobs(self) -> bool {
+        matches!(
+            self,
+            Self::HopLimit | Self::HopLimit2 | Self::HopLimitV1 | Self::InstanceProfile
+        )
     }
 
     /// Whether jobs talk to the endpoint itself.
@@ -153,6 +194,14 @@ mod tests {
             assert!(Defence::STATED.contains(&defence.like()));
             assert_eq!(defence.like().like(), defence.like());
         }
+    }
+
+    #[test]
+    fn what_is_said_of_whole_id_tokens_is_meant_for_their_half_too() {
+        assert!(Defence::OidcOnly.is_like(Defence::Oidc) && Defence::OidcOnly.is_like(Defence::None));
+        assert!(Defence::Oidc.is_like(Defence::Firewall) && !Defence::Oidc.is_like(Defence::OidcOnly));
+        assert!(Defence::Proxy.is_among(&[]) && Defence::FirewallAndProxy.is_among(&[Defence::Proxy]));
+        assert!(!Defence::Proxy.is_among(&[Defence::Oidc]));
     }
 
     #[test]

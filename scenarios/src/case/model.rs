@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use super::defence::Defence;
+pub use super::hole::{Hole, Opening, WeakRole};
+pub use super::job::{IdToken, Image, Job, Service, Variable};
 use crate::verdict::Expected;
 
 /// One scenario.
@@ -59,34 +61,51 @@ pub struct Case {
 }
 
 impl Case {
+    /// The defences of which the case must say what they may answer: those of the endpoint or, where a case is about STS alone, ID tokens.
+    pub fn stated(&self) -> &'static [Defence] {
+        let says = |defence: &Defence| self.expect.contains_key(defence);
+        if Defence::STATED.iter().any(says) || !says(&Defence::Oidc) {
+            &Defence::STATED
+        } else {
+            &[Defence::Oidc]
+        }
+    }
+
+    /// Whether the case says anything of a defence, or of one that it is like.
+    pub fn is_for(&self, defence: Defence) -> bool {
+        self.stated().iter().any(|stated| defence.is_like(*stated))
+    }
+
+    /// Whose expectation counts where something else stands in its place.
+    pub fn main_defence(&self) -> Defence {
+        if self.is_for(Defence::Proxy) {
+            Defence::Proxy
+        } else {
+            Defence::Oidc
+        }
+    }
+
     /// What a defence may answer to a step: what the step or the case says of it or, where neither does, what follows from the defence it is like.
     pub fn expected(&self, step: &Step, defence: Defence) -> Expected {
+        let like = self.stated().iter().copied().find(|stated| defence.is_like(*stated));
+        let like = like.unwrap_or(defence);
         let stated = |defence| step.expect.get(&defence).or_else(|| self.expect.get(&defence));
         // A step's own word on the stated defence goes before the case's general one on the other.
         match (
             step.expect.get(&defence),
-            step.expect.get(&defence.like()),
+            step.expect.get(&like),
             self.expect.get(&defence),
         ) {
             (Some(expected), _, _) | (None, None, Some(expected)) => expected.clone(),
-            _ => stated(defence.like())
-                .map(|stated| defence.derive(stated))
-                .unwrap_or_default(),
+            _ => stated(like).map(|stated| defence.derive(stated)).unwrap_or_default(),
         }
-    }
-}
-
-impl Job {
-    /// Whether the job is there at all under a defence.
-    pub fn is_launched_under(&self, defence: Defence) -> bool {
-        self.only.is_empty() || self.only.contains(&defence) || self.only.contains(&defence.like())
     }
 }
 
 impl Step {
     /// Whether the step is taken under a defence.
     pub fn applies(&self, defence: Defence) -> bool {
-        self.only.is_empty() || self.only.contains(&defence) || self.only.contains(&defence.like())
+        defence.is_among(&self.only)
     }
 }
 
@@ -102,6 +121,15 @@ pub struct CaseRole {
     /// The trust policy denies the instance's role (explicitly).
     #[serde(default)]
     pub untrusting: bool,
+    /// Its trust policy, JSON; one that trusts the instance's role when absent.
+    #[serde(default)]
+    pub trust: Option<String>,
+    /// Its identity policy, JSON; none when absent.
+    #[serde(default)]
+    pub policy: Option<String>,
+    /// `MaxSessionDuration`; an hour when absent.
+    #[serde(default)]
+    pub max_session_seconds: Option<u32>,
 }
 
 /// One rule of the operator's policy, for one job's project.
@@ -168,113 +196,6 @@ pub struct Network {
     pub subnet: Option<String>,
 }
 
-/// What the pipeline's author gives to one job.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Job {
-    /// The case's own short name.
-    pub name: String,
-    /// The image the author built.
-    #[serde(default)]
-    pub image: Image,
-    /// In payload order, duplicates kept.
-    #[serde(default)]
-    pub variables: Vec<Variable>,
-    /// Results of `secrets:`, which come after everything else.
-    #[serde(default)]
-    pub secrets: Vec<Variable>,
-    /// The Git ref the pipeline is for; `main` when absent.
-    #[serde(default, rename = "ref")]
-    pub git_ref: Option<String>,
-    /// `services:`.
-    #[serde(default)]
-    pub services: Vec<Service>,
-    /// Native steps: the environment is replaced by one recovery variable.
-    #[serde(default)]
-    pub native_steps: bool,
-    /// Raw entries put at the end of `Config.Env` through the engine's API, for what only a faulty runner would send (`IAM_ROLE` without `=`).
-    #[serde(default)]
-    pub raw_env: Vec<String>,
-    /// Labels instead of the runner's: not a runner made this container, but somebody else who may ask the engine.
-    #[serde(default)]
-    pub raw_labels: Option<BTreeMap<String, String>>,
-    /// The short id of another runner on the same host that takes the job.
-    #[serde(default)]
-    pub runner: Option<String>,
-    /// The host of another GitLab server that sends the job.
-    #[serde(default)]
-    pub gitlab: Option<String>,
-    /// Belongs to the project of that other job.
-    #[serde(default)]
-    pub project_of: Option<String>,
-    /// Starts at a `launch` step instead of at the beginning.
-    #[serde(default)]
-    pub later: bool,
-    /// A fixed address for the build container, on a network with a subnet.
-    #[serde(default)]
-    pub address: Option<String>,
-    /// Shares the network namespace of that container, as `network_mode = "container:…"` does.
-    #[serde(default)]
-    pub shares: Option<String>,
-    /// `timeout:` of the job in seconds; an hour when absent.
-    #[serde(default)]
-    pub timeout: Option<u64>,
-    /// The job once for each, with `${variant}` put in; the second and further ones only against the proxy, since nothing else reads what a job is made of.
-    #[serde(default)]
-    pub variants: Vec<String>,
-    /// Launched only under these defences; under all when empty.
-    #[serde(default)]
-    pub only: Vec<Defence>,
-}
-
-/// An image of the author's.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Image {
-    /// Its name in the engine; one of the scenario's own when absent.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// `ENV`.
-    #[serde(default)]
-    pub env: BTreeMap<String, String>,
-    /// `LABEL`.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-    /// Its entrypoint asks for credentials before anything else; `began` tells what it got.
-    #[serde(default)]
-    pub asks_at_once: bool,
-}
-
-/// One variable.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Variable {
-    /// Its key.
-    pub key: String,
-    /// Its value.
-    pub value: String,
-    /// `expand: false`.
-    #[serde(default)]
-    pub raw: bool,
-    /// Of type file: the environment holds a path.
-    #[serde(default)]
-    pub file: bool,
-}
-
-/// A service of the job.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Service {
-    /// Its alias, by which steps address it.
-    pub alias: String,
-    /// Its own `variables:`.
-    #[serde(default)]
-    pub variables: Vec<Variable>,
-    /// Its image.
-    #[serde(default)]
-    pub image: Image,
-}
-
 /// One step. Which keys an action takes is checked when the case is read.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -321,6 +242,32 @@ pub struct Step {
     pub newer_than: Option<String>,
     /// `sdk`: a role to assume with the credentials found.
     pub assume: Option<String>,
+    /// `assume`: credentials saved under this name sign the request.
+    pub with: Option<String>,
+    /// `assume`: `RoleSessionName`; one that names the job when absent.
+    pub session_name: Option<String>,
+    /// `assume`: `DurationSeconds`.
+    pub duration_seconds: Option<u32>,
+    /// `assume`: a session policy. `lint`: the policy to judge.
+    pub policy: Option<String>,
+    /// `id_token`: the job whose token it looks like.
+    pub of: Option<String>,
+    /// `id_token`: the issuer that signs; the job's own GitLab when absent.
+    pub issuer: Option<String>,
+    /// `id_token`: `aud`, instead of the job's.
+    pub aud: Vec<String>,
+    /// `id_token`: JSON: claims that stand over the job's; null takes one away.
+    pub claims: Option<String>,
+    /// `id_token`: JSON: parameters that stand over the header's; null takes one away.
+    pub header: Option<String>,
+    /// `id_token`: the payload, exactly so.
+    pub payload: Option<String>,
+    /// `id_token`: what stands for a signature: `issuer`, `kept` (of the token that was changed), `nobody` or `public-key`.
+    pub signature: Option<String>,
+    /// `lint`: the policy is of the role of an instance.
+    pub instance: bool,
+    /// `lint`: rules that must be among the findings.
+    pub finds: Vec<String>,
     /// `rush`: containers that ask at the same time.
     pub places: Vec<String>,
     /// `rush`: how often each asks. `fault`: how many requests meet it; all when absent.
@@ -443,6 +390,18 @@ pub enum Action {
     Give,
     /// Waits until the container is older than its job's timeout.
     Outlast,
+    /// Asks STS for a role: with a web identity token, or with credentials that an earlier step saved.
+    Assume,
+    /// Makes an ID token, as GitLab would or as nobody should, and saves it.
+    IdToken,
+    /// Whether a saved token's time is as short as it should be.
+    Lives,
+    /// Whether an ID token is in the environment of a container's processes.
+    Environment,
+    /// Something happens to the issuer's keys.
+    Issuer,
+    /// Whether the policy linter finds what is wrong with a policy.
+    Lint,
 }
 
 impl Action {
@@ -460,6 +419,10 @@ impl Action {
                 | Self::Knock
                 | Self::Rush
                 | Self::Began
+                | Self::Assume
+                | Self::Lives
+                | Self::Environment
+                | Self::Lint
         )
     }
 }
@@ -476,16 +439,4 @@ pub enum Control {
     Reach,
     /// The sanctioned request works before; afterwards (the step broke the proxy on purpose) only the neighbour is asked.
     SanctionedBefore,
-}
-
-/// What opens the hole.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hole {
-    /// Switches of weak-proxy; each must turn the scenario red.
-    #[serde(default)]
-    pub weak: Vec<String>,
-    /// Defences in whose place the proxy's expectation must turn red.
-    #[serde(default)]
-    pub defence: Vec<Defence>,
 }

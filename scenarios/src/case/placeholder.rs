@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::document::suggestion;
 use super::model::Case;
-use crate::expand::repeat;
+use crate::expand::{expand, repeat};
 
 /// Facts of a container that a placeholder may name.
 const FACTS: &[&str] = &["ip", "ip6", "mac", "gateway", "name"];
@@ -26,7 +26,14 @@ pub(super) struct Scope<'c> {
     pub(super) each: bool,
     /// Whether the job is launched once for each of several values.
     pub(super) variant: bool,
+    /// Whether it is part of the simulated account, which is there before anything runs.
+    pub(super) world: bool,
 }
+
+/// First words of what is known before anything runs.
+const WORLD: &[&str] = &[
+    "account", "issuer", "jobs", "host", "role", "arn", "path", "project", "job", "runner",
+];
 
 impl Scope<'_> {
     /// Everything in the text that means nothing here.
@@ -70,8 +77,35 @@ impl Scope<'_> {
             };
             return repeat(argument).map(drop).ok_or_else(unreadable);
         }
+        if let Some(offset) = inner.strip_prefix("now").filter(|offset| !offset.is_empty()) {
+            return offset.parse::<i64>().map(drop).map_err(|_| {
+                (
+                    format!("`${{{inner}}}` names no moment"),
+                    "write ${now}, ${now+300} or ${now-300}: seconds".to_owned(),
+                )
+            });
+        }
         let words: Vec<&str> = inner.split('.').collect();
+        if self.world && !words.first().is_some_and(|first| WORLD.contains(first)) {
+            return Err((
+                format!("`${{{inner}}}` is not known before anything runs"),
+                format!("policies may name {}", WORLD.join(", ")),
+            ));
+        }
         match words.as_slice() {
+            ["issuer" | "now" | "account"] | ["jobs", "ip"] | ["issuer", "stranger" | "ids"] | ["key", "stranger"] => Ok(()),
+            ["path", name] => known("job", name, &jobs),
+            ["token", job, variable] => {
+                let tokens: Vec<&str> = self
+                    .case
+                    .jobs
+                    .iter()
+                    .filter(|known| known.name == *job)
+                    .flat_map(|known| known.id_tokens.keys().map(String::as_str))
+                    .collect();
+                known("job", job, &jobs)?;
+                known("ID token of the job", variable, &tokens)
+            }
             ["host", "role" | "arn"] | ["runner", "id"] | ["sts"] | ["proxy", "port"] | ["dollar"] => Ok(()),
             ["each"] if self.each => Ok(()),
             ["variant"] if self.variant => Ok(()),
@@ -100,11 +134,17 @@ impl Scope<'_> {
             _ => Err((
                 format!("unknown placeholder `${{{inner}}}`"),
                 "known are role.X, arn.X, host.role, host.arn, saved.X, each, network.X, project.J, job.J, runner.id, \
-                 J.build.ip (ip6, mac, gateway, name), sts, proxy.port, dollar, repeat:TEXT:N, variant"
+                 J.build.ip (ip6, mac, gateway, name), sts, proxy.port, dollar, repeat:TEXT:N, variant, account, jobs.ip, issuer, \
+                 issuer.stranger, issuer.ids, key.stranger, path.J, token.J.NAME, now+300"
                     .to_owned(),
             )),
         }
     }
+}
+
+/// The text with a number in the place of every placeholder, which fits where a text or a number is meant.
+pub(super) fn without_placeholders(text: &str) -> String {
+    expand(text, |_| Some("0".to_owned())).unwrap_or_else(|_| text.to_owned())
 }
 
 /// The containers of a case, as steps name them.

@@ -1,6 +1,13 @@
 //! The shape of a case file as one table: which keys, of which type, needed or not, and what for. The reader of documents and the JSON schema
 //! both follow it; what the values mean together is in `check`.
 
+mod step;
+
+use super::hole::RUNNER_HOLES;
+#[cfg(test)]
+pub(super) use step::ACTIONS;
+use step::STEP;
+
 /// What a value may be.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
@@ -69,53 +76,21 @@ pub(super) const DEFENCES: &[&str] = &[
     "instance-profile",
     "proxy",
     "firewall+proxy",
+    "oidc",
+    "oidc-only",
 ];
 pub(super) const CONTROLS: &[&str] = &["sanctioned", "twin", "reach", "sanctioned-before"];
 pub(super) const KINDS: &[&str] = &["build", "predefined", "service", "wait"];
-pub(super) const SIGNALS: &[&str] = &[
-    "stop", "kill", "pause", "resume", "start", "try", "reload", "restart", "remove", "apply",
-];
-/// What a `run` step may run on the instance: nothing that reaches beyond its network namespace.
-pub(super) const HOST_PROGRAMS: &[&str] = &["ip", "iptables", "ip6tables", "iptables-legacy", "nft"];
-pub(super) const ACTIONS: &[&str] = &[
-    "imds",
-    "get",
-    "token",
-    "raw",
-    "sdk",
-    "reach",
-    "open",
-    "send",
-    "receive",
-    "close",
-    "listen",
-    "accepted",
-    "ip",
-    "launch",
-    "remove",
-    "kill",
-    "start",
-    "restart",
-    "pause",
-    "unpause",
-    "rename",
-    "exec",
-    "nest",
-    "knock",
-    "run",
-    "rules",
-    "engine",
-    "connect",
-    "disconnect",
-    "proxy",
-    "fault",
-    "hold",
-    "release",
-    "expired",
-    "rush",
-    "began",
-    "give",
-    "outlast",
+/// Checks of web identity tokens, as `fake-sts --skip-check` names them.
+pub(super) const STS_CHECKS: &[&str] = &[
+    "algorithm",
+    "audience",
+    "claims",
+    "expiry",
+    "embedded-key",
+    "issuer",
+    "key-id",
+    "withdrawn-key",
 ];
 
 const TEXTS: Kind = Kind::List(&Kind::Text);
@@ -191,6 +166,17 @@ static ROLE: Shape = table(&[
     needed("name", Kind::Text, "the case's own short name"),
     optional("external_id", Kind::Text, "demanded by the trust policy"),
     optional("untrusting", Kind::Flag, "the trust policy denies the instance's role"),
+    optional(
+        "trust",
+        Kind::Text,
+        "its trust policy, JSON; one that trusts the instance's role when absent",
+    ),
+    optional("policy", Kind::Text, "its identity policy, JSON; none when absent"),
+    optional(
+        "max_session_seconds",
+        Kind::Count(3_600, 43_200),
+        "MaxSessionDuration; an hour when absent",
+    ),
 ]);
 
 static RULE: Shape = table(&[
@@ -287,7 +273,26 @@ static JOB: Shape = table(&[
         Kind::List(&Kind::Word(DEFENCES)),
         "launched only under these defences",
     ),
+    optional(
+        "path",
+        Kind::Text,
+        "the path of its project; one of the scenario's own when absent",
+    ),
+    optional("tag", Kind::Flag, "the ref is a tag"),
+    optional("protected", Kind::Flag, "the ref is protected"),
+    optional(
+        "fork",
+        Kind::Text,
+        "the fork that a merge request's pipeline runs for, in the project at path",
+    ),
+    optional(
+        "id_tokens",
+        Kind::Named(&Kind::Table(&ID_TOKEN)),
+        "id_tokens:, by the variable's name",
+    ),
 ]);
+
+static ID_TOKEN: Shape = table(&[needed("aud", TEXTS, "aud:, one or several")]);
 
 static IMAGE: Shape = table(&[
     optional(
@@ -317,110 +322,32 @@ static SERVICE: Shape = table(&[
     optional("image", Kind::Table(&IMAGE), "its image"),
 ]);
 
-static STEP: Shape = table(&[
-    needed(
-        "in",
-        Kind::Text,
-        "a container such as a.build, a job, host, upstream or lab",
-    ),
-    needed("do", Kind::Word(ACTIONS), "what happens"),
-    optional("note", Kind::Text, "why, for the report"),
-    optional("only", Kind::List(&Kind::Word(DEFENCES)), "only under these defences"),
-    optional("each", TEXTS, "the step once for each, with ${each} put in"),
-    optional("save", Kind::Text, "keeps what came back as ${saved.NAME}"),
-    optional("attempt", Kind::Flag, "whether its verdict counts"),
-    optional(
-        "expect",
-        Kind::PerDefence(&VERDICTS),
-        "instead of the case's own expectation",
-    ),
-    optional("version", Kind::Count(1, 2), "protocol version"),
-    optional("host", Kind::Text, "the host part of the URL; default 169.254.169.254"),
-    optional("role", Kind::Text, "asks for this role instead of the first one listed"),
-    optional("path", Kind::Text, "the request target, sent exactly so"),
-    optional("method", Kind::Text, "default GET"),
-    optional(
-        "token",
-        Kind::Text,
-        "own (a fresh one; the default), none, or the token itself",
-    ),
-    optional("headers", Kind::List(&Kind::Pair), "further headers"),
-    optional("send", Kind::Text, r"bytes, with \r, \n, \\ and \xNN understood"),
-    optional("to", Kind::Text, "address and port"),
-    optional("bind", Kind::Text, "source address, or address and port"),
-    optional(
-        "read_ms",
-        Kind::Count(1, 30_000),
-        "how long to read, in milliseconds; default 3000",
-    ),
-    optional("newer_than", Kind::Text, "saved credentials that these must outlive"),
-    optional("assume", Kind::Text, "a role to assume with the credentials found"),
-    optional("places", TEXTS, "containers that ask at the same time"),
-    optional(
-        "times",
-        Kind::Count(1, 1000),
-        "how often each asks; for a fault, how many requests meet it",
-    ),
-    optional("early_seconds", Kind::Count(1, 60), "stop that many seconds earlier"),
-    optional(
-        "name",
-        Kind::Text,
-        "the connection's, listener's, hold's or saved credentials' name",
-    ),
-    optional("at", Kind::Text, "address and port to listen on"),
-    optional(
-        "at_most",
-        Kind::Count(0, 1_000_000),
-        "more connections than that are unexpected",
-    ),
-    optional("args", TEXTS, "arguments of ip(8), or of the program"),
-    optional("taker", Kind::Text, "the container that takes the connection"),
-    optional("network", Kind::Text, "the network's short name"),
-    optional("address", Kind::Text, "a fixed address on that network"),
-    optional("program", Kind::Word(HOST_PROGRAMS), "what the host runs"),
-    optional("reset", Kind::Flag, "the connection ends by a reset"),
-    optional("protocol", Kind::Word(&["udp", "icmp"]), "what kind of datagram"),
-    optional(
-        "signal",
-        Kind::Word(SIGNALS),
-        "what happens to the proxy, the engine or the rules",
-    ),
-    optional("without", TEXTS, "a reload: jobs whose rules the operator takes out"),
-    optional(
-        "match",
-        Kind::Named(&Kind::Text),
-        "facts of the request that the fault is for",
-    ),
-    optional("effect", Kind::Table(&EFFECT), "what happens to it"),
-    optional(
-        "service",
-        Kind::Word(&["sts", "imds"]),
-        "whose fault it is; default sts",
-    ),
-]);
-
-static EFFECT: Shape = Shape {
-    keys: &[
-        optional("hold", Kind::Text, "the answer waits until that hold is released"),
-        optional("error", Kind::Table(&ERROR), "this answer instead"),
-        optional("lifetime_seconds", Kind::Count(1, 43_200), "credentials live that long"),
-        optional("reset", Kind::Flag, "the connection is reset"),
-        optional("rewrite", Kind::Named(&Kind::Text), "fields of the answer are replaced"),
-    ],
-    one_of: true,
-};
-
-static ERROR: Shape = table(&[
-    needed("status", Kind::Count(400, 599), "HTTP status"),
-    optional("code", Kind::Text, "the service's error code"),
-    optional("message", Kind::Text, "the service's error message"),
-]);
-
 static HOLE: Shape = table(&[
     optional("weak", TEXTS, "switches of weak-proxy; each must turn the scenario red"),
     optional(
         "defence",
         Kind::List(&Kind::Word(DEFENCES)),
-        "defences in whose place the proxy's expectation must turn red",
+        "defences in whose place what the case expects must turn red",
     ),
+    optional(
+        "role",
+        Kind::List(&Kind::Table(&WEAK_ROLE)),
+        "policies that an operator could have written instead; each by itself must turn the scenario red",
+    ),
+    optional(
+        "sts",
+        Kind::List(&Kind::Word(STS_CHECKS)),
+        "checks of web identity tokens that STS leaves out; each must turn the scenario red",
+    ),
+    optional(
+        "runner",
+        Kind::List(&Kind::Word(RUNNER_HOLES)),
+        "what a careless runner would do; each must turn the scenario red",
+    ),
+]);
+
+static WEAK_ROLE: Shape = table(&[
+    needed("name", Kind::Text, "the role's short name"),
+    optional("trust", Kind::Text, "its trust policy instead, JSON"),
+    optional("policy", Kind::Text, "its identity policy instead, JSON"),
 ]);

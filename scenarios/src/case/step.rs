@@ -4,7 +4,7 @@ use super::action::{Keys, Place, keys};
 use super::bytes::unescape;
 use super::check::{is_attempt, is_hyphenated, job_names};
 use super::document::{Document, suggestion};
-use super::model::{Action, Case, Defence, Step};
+use super::model::{Action, Case, Step};
 use super::placeholder::containers;
 
 /// Keys that every action takes.
@@ -15,8 +15,9 @@ pub(super) fn happened(case: &Case, index: usize, fits: impl Fn(&Step) -> bool) 
     let Some(step) = case.steps.get(index) else {
         return false;
     };
-    Defence::STATED
-        .into_iter()
+    case.stated()
+        .iter()
+        .copied()
         .filter(|defence| step.applies(*defence))
         .all(|defence| {
             case.steps
@@ -97,8 +98,10 @@ fn launched(case: &Case, index: usize, step: &Step, field: &str, document: &mut 
     let Some(known) = case.jobs.iter().find(|known| known.name == job) else {
         return;
     };
-    if Defence::STATED
-        .into_iter()
+    if case
+        .stated()
+        .iter()
+        .copied()
         .any(|defence| step.applies(defence) && !known.is_launched_under(defence))
     {
         let remedy = "write the job's `only` into the step too";
@@ -220,6 +223,7 @@ const fn signals(action: Action) -> &'static [&'static str] {
     match action {
         Action::Engine => &["restart"],
         Action::Rules => &["remove", "apply"],
+        Action::Issuer => &["rotate", "withdraw", "unavailable", "available"],
         _ => &["stop", "kill", "pause", "resume", "start", "try", "reload"],
     }
 }
@@ -231,7 +235,7 @@ fn disturbing(case: &Case, step: &Step, field: &str, document: &mut Document) {
     }
     if matches!(
         step.action,
-        Action::Proxy | Action::Rules | Action::Engine | Action::Run
+        Action::Proxy | Action::Rules | Action::Engine | Action::Run | Action::Issuer
     ) {
         document.add(
             field,
@@ -296,6 +300,15 @@ fn references(case: &Case, index: usize, step: &Step, field: &str, document: &mu
             "add `save` to a step before this one, for the same defences",
         );
     }
+    if let Some(name) = &step.with
+        && !happened(case, index, |earlier| earlier.save.as_ref() == Some(name))
+    {
+        document.add(
+            &format!("{field}.with"),
+            format!("no saved credentials `{name}` by then"),
+            "add `save` to a step before this one, for the same defences",
+        );
+    }
     let Some(name) = &step.name else { return };
     let here = |earlier: &Step, action| {
         earlier.action == action && earlier.place == step.place && earlier.name.as_deref() == Some(name)
@@ -320,9 +333,14 @@ fn references(case: &Case, index: usize, step: &Step, field: &str, document: &mu
             ("listener", "a `listen` step in the same place", listens)
         }
         Action::Hold | Action::Release => ("hold", "a `fault` step with that effect", happened(case, index, holds)),
-        Action::Expired => {
+        Action::Expired | Action::Lives => {
             let is_saved = happened(case, index, |earlier| earlier.save.as_ref() == Some(name));
-            ("saved credentials", "`save` to a step", is_saved)
+            let kind = if step.action == Action::Lives {
+                "saved token"
+            } else {
+                "saved credentials"
+            };
+            (kind, "`save` to a step", is_saved)
         }
         Action::Imds
         | Action::Get
@@ -352,6 +370,11 @@ fn references(case: &Case, index: usize, step: &Step, field: &str, document: &mu
         | Action::Rush
         | Action::Began
         | Action::Outlast
+        | Action::Assume
+        | Action::IdToken
+        | Action::Environment
+        | Action::Issuer
+        | Action::Lint
         | Action::Fault => return,
         Action::Nest => ("container", "a job", containers(case).iter().any(|known| known == name)),
     };

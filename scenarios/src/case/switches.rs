@@ -29,6 +29,7 @@ pub const SWITCHES: &[&str] = &[
     "caller-external-id",
     "caller-session-name",
     "caller-policy",
+    "caller-duration",
     "role-in-path",
     "ecs-routes",
     "single-segment-role-route",

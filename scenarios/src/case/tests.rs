@@ -45,6 +45,74 @@ fn the_smallest_case_is_read() {
 }
 
 #[test]
+fn the_checks_that_sts_can_leave_out_are_those_of_the_fake() {
+    use clap::ValueEnum as _;
+    let known: Vec<String> = fake_sts::oidc::Check::value_variants()
+        .iter()
+        .filter_map(|check| Some(check.to_possible_value()?.get_name().to_owned()))
+        .collect();
+    assert_eq!(known, shape::STS_CHECKS);
+}
+
+#[test]
+fn faults_of_policies_and_tokens_are_told_with_what_to_do() {
+    let about_tokens = r#"
+id = "ROLE-99"
+name = "smallest"
+title = "The smallest case"
+doc = "Asks STS."
+rule = [{ job = "a", role = "own" }]
+job = [{ name = "a", id_tokens = { TOKEN = { aud = ["x"] } } }]
+hole = { role = [{ name = "onw", trust = "{}" }, { name = "own" }] }
+[[role]]
+name = "own"
+external_id = "x"
+trust = '{ "Statement": [{ "Condition": { "StringEquals": { "a": "${saved.x}" } } }] }'
+policy = "no JSON"
+[[step]]
+in = "lab"
+do = "id_token"
+of = "b"
+save = "odd"
+claims = '{ "exp": ${now+300}, "aud": ["${token.a.OTHER}"] }'
+header = "[]"
+signature = "mine"
+[[step]]
+in = "a.build"
+do = "assume"
+role = "${arn.own} ${now+later}"
+[[step]]
+in = "lab"
+do = "lives"
+name = "even"
+at_most = 300
+[[step]]
+in = "lab"
+do = "issuer"
+signal = "kill"
+[expect]
+oidc = ["DENY"]
+"#;
+    assert_snapshot!(faults_of(about_tokens), @r#"
+    case.toml:8: hole.role[0].name: no role `onw`; known are own
+    case.toml:8: hole.role[0].trust: no policy document; write { "Version": "2012-10-17", "Statement": [ … ] }
+    case.toml:8: hole.role[1]: changes nothing; add trust or policy
+    case.toml:12: role[0].trust: `${saved.x}` is not known before anything runs; policies may name account, issuer, jobs, host, role, arn, path, project, job, runner
+    case.toml:12: role[0].trust: says already whom the role trusts; remove untrusting and external_id, and write them into the policy
+    case.toml:13: role[0].policy: no JSON: expected ident at line 1 column 2; write a JSON object
+    case.toml:17: step[0].of: no job `b`; known are a
+    case.toml:19: step[0].claims: `${token.a.OTHER}`: no ID token of the job `OTHER`; known are TOKEN
+    case.toml:20: step[0].header: no JSON object; write { … }
+    case.toml:21: step[0].signature: unknown word `mine`; known are issuer, kept, nobody, public-key
+    case.toml:22: step[1]: who asks is not said, or said twice; add one of token (a web identity token) and with (saved credentials)
+    case.toml:25: step[1].role: `${now+later}` names no moment; write ${now}, ${now+300} or ${now-300}: seconds
+    case.toml:29: step[2].name: no saved token `even` by then; add `save` to a step before this one, for the same defences
+    case.toml:31: step[3]: every scenario on the instance would feel this; add `exclusive = true` to the case
+    case.toml:34: step[3].signal: `kill` is not done to that; write one of rotate, withdraw, unavailable, available
+    "#);
+}
+
+#[test]
 fn every_shipped_case_loads() {
     let cases = load(&cases_dir()).unwrap_or_else(|faults| panic!("{faults}"));
     assert!(!cases.is_empty());
@@ -100,7 +168,7 @@ fn every_fault_of_a_thoroughly_broken_file_is_told_at_once() {
     case.toml:43: step[0].expect.none[0]: unknown canary `hostrole`; known are host-role, identity-role, user-data, identity-document, tags, public-key, host-iam-info, host-token, host-role-name, role:${role.X}
     case.toml:43: step[0].expect.proxy[0]: no role `admin`; known are own
     case.toml:43: step[0].expect.proxy[1]: `NO` is no verdict; write BLOCKED, SILENT, DENY, UNAVAILABLE, ROLE(name), SAME, LEAK, LEAK(canary), UNUSABLE or VOID
-    case.toml:43: step[0].expect.wall: unknown key; known are none, firewall, hop-limit, hop-limit-2, hop-limit-v1, instance-profile, proxy, firewall+proxy
+    case.toml:43: step[0].expect.wall: unknown key; known are none, firewall, hop-limit, hop-limit-2, hop-limit-v1, instance-profile, proxy, firewall+proxy, oidc, oidc-only
     case.toml:44: step[1].expect.proxy: what proxy may answer is not said; add `proxy = ["…"]` to [expect] or to the step
     case.toml:44: step[1].path: missing: the action needs it; add `path`
     case.toml:45: step[1].in: this is not done in `lab`; name a container of a job, such as `a.build`, or `host` or `upstream`
@@ -147,7 +215,7 @@ fn an_unknown_key_brings_the_nearest_known_one() {
 
 #[test]
 fn a_step_that_lacks_its_action_brings_no_follow_up_faults() {
-    assert_snapshot!(faults_with(r#"do = "imds", version = 2"#, r#"do = "ask", version = 2, signal = "kill""#), @"case.toml:9: step[0].do: unknown word `ask`; known are imds, get, token, raw, sdk, reach, open, send, receive, close, listen, accepted, ip, launch, remove, kill, start, restart, pause, unpause, rename, exec, nest, knock, run, rules, engine, connect, disconnect, proxy, fault, hold, release, expired, rush, began, give, outlast");
+    assert_snapshot!(faults_with(r#"do = "imds", version = 2"#, r#"do = "ask", version = 2, signal = "kill""#), @"case.toml:9: step[0].do: unknown word `ask`; known are imds, get, token, raw, sdk, reach, open, send, receive, close, listen, accepted, ip, launch, remove, kill, start, restart, pause, unpause, rename, exec, nest, knock, run, rules, engine, connect, disconnect, proxy, fault, hold, release, expired, rush, began, give, outlast, assume, id_token, lives, environment, issuer, lint");
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub(super) enum Format {
 pub(super) struct RunArguments {
     /// Ids, families or parts of names; all when absent
     pub(super) filter: Vec<String>,
-    /// What stands between jobs and credentials: none, firewall, hop-limit, hop-limit-2, hop-limit-v1, instance-profile, proxy, firewall+proxy [default: proxy, or all with --matrix]
+    /// What stands between jobs and credentials: none, firewall, hop-limit, hop-limit-2, hop-limit-v1, instance-profile, proxy, firewall+proxy, oidc, oidc-only [default: proxy, or all with --matrix]
     #[arg(long, value_name = "DEFENCE", value_delimiter = ',', value_parser = defence)]
     pub(super) defence: Vec<Defence>,
     /// Judge every defence by what the cases expect of it: a documented leak is no failure

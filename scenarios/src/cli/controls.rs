@@ -22,14 +22,8 @@ pub(super) fn items<'a>(cases: &[&'a Case]) -> Vec<Item<'a>> {
     cases
         .iter()
         .flat_map(|case| {
-            let weak = case.hole.weak.iter().map(|hole| (*case, Standing::Weak(hole.clone())));
-            let closed = (!case.hole.weak.is_empty()).then_some((*case, Standing::Closed));
-            weak.chain(closed).chain(
-                case.hole
-                    .defence
-                    .iter()
-                    .map(|defence| (*case, Standing::InPlaceOfProxy(*defence))),
-            )
+            let holes = Standing::holes(case).into_iter();
+            holes.map(move |standing| (*case, standing))
         })
         .collect()
 }

@@ -159,7 +159,16 @@ async fn run_command(options: &RunArguments, cases: &[Case], ambient: Ambient) -
     let items: Vec<Item<'_>> = standings
         .iter()
         .flat_map(|standing| selected.iter().map(|case| (*case, standing.clone())))
+        .filter(|(case, standing)| case.is_for(standing.judged_as()))
         .collect();
+    if let (true, Some(case)) = (items.is_empty(), selected.first()) {
+        complain(&format!(
+            "error: {} says nothing of this defence; add --defence {}",
+            case.id,
+            case.main_defence()
+        ));
+        return Exit::NothingMatched;
+    }
     let (k, n) = options.shard;
     let items = shard(items, k, n);
     if items.is_empty() {

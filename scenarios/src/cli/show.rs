@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::args::Format;
 use super::{Exit, complain, say};
-use crate::case::model::Case;
+use crate::case::model::{Case, Opening};
 use crate::report::table::WIDTH;
 
 pub(super) fn list(cases: &[&Case], format: Format) -> Exit {
@@ -29,7 +29,11 @@ pub(super) fn list(cases: &[&Case], format: Format) -> Exit {
                         .collect();
                     serde_json::json!({
                         "id": case.id, "name": case.name, "title": case.title, "exclusive": case.exclusive, "expect": expect,
-                        "hole": {"weak": case.hole.weak, "defence": case.hole.defence},
+                        "hole": {
+                            "weak": case.hole.weak,
+                            "defence": case.hole.defence,
+                            "opening": case.hole.openings().map(|opening| opening.to_string()).collect::<Vec<_>>(),
+                        },
                     })
                 })
                 .collect();
@@ -72,6 +76,7 @@ fn text(case: &Case) -> String {
         .weak
         .iter()
         .map(|hole| format!("weak-proxy --hole {hole}"))
+        .chain(case.hole.openings().map(|opening| told(case, &opening)))
         .chain(case.hole.defence.iter().map(|defence| format!("defence {defence}")))
         .collect();
     let _ = writeln!(text, "\nIt turns red against\n  {}", holes.join("\n  "));
@@ -84,6 +89,19 @@ fn text(case: &Case) -> String {
         let _ = writeln!(text, "\nReferences\n{}", references.join("\n"));
     }
     text.trim_end().to_owned()
+}
+
+/// What is open, for a person.
+fn told(case: &Case, opening: &Opening) -> String {
+    match opening {
+        Opening::Role(number) => {
+            let weak = number.checked_sub(1).and_then(|at| case.hole.roles.get(at));
+            let name = weak.map_or("", |weak| weak.name.as_str());
+            format!("policy {number} of the hole, for the role {name}")
+        }
+        Opening::Sts(check) => format!("fake-sts --skip-check {check}"),
+        Opening::Runner(word) => format!("a runner with {word}"),
+    }
 }
 
 /// Broken anew for a terminal; the lines of a case are as long as its author's editor is wide.

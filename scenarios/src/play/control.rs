@@ -22,15 +22,15 @@ impl Play<'_> {
     /// What this defence must show.
     pub(super) fn control(&self) -> Control {
         let like = self.defence.like();
-        let default = if like == Defence::Proxy {
+        let default = if like == Defence::Proxy || self.case.stated() == [Defence::Oidc] {
             Control::Sanctioned
         } else {
             Control::Reach
         };
         match &self.stage.standing {
-            // What stands in the proxy's place sanctions nothing; that the route works is all it can show.
-            Standing::InPlaceOfProxy(_) => Control::Reach,
-            Standing::Defence(_) | Standing::Weak(_) | Standing::Closed => self
+            // What stands in a defence's place sanctions nothing; that the route works is all it can show.
+            Standing::InPlaceOf(_, _) => Control::Reach,
+            Standing::Defence(_) | Standing::Opened(_, _) | Standing::Weak(_) | Standing::Closed => self
                 .case
                 .control
                 .get(&self.defence)
@@ -106,6 +106,9 @@ impl Play<'_> {
     }
 
     async fn show_sanctioned(&mut self, place: &str, when: When) -> Result<(), PlayError> {
+        if self.defence.has_id_tokens() {
+            return self.show_token(place, when).await;
+        }
         let line = self.line_at(place)?;
         let view = self.view_at(place);
         let exchanges = self.flow(&line, place, ENDPOINT, 2, None).await?;
@@ -132,6 +135,27 @@ impl Play<'_> {
             _ => Err(PlayError::Control {
                 why: format!(
                     "{when:?} the attempts, the sanctioned request in {place} got {verdict} instead of ROLE({})",
+                    sanctioned.join("|")
+                ),
+            }),
+        }
+    }
+
+    /// The job's own token gets it a role that the operator sanctions.
+    async fn show_token(&mut self, place: &str, when: When) -> Result<(), PlayError> {
+        let Some(token) = self.first_token(place) else {
+            return self.show_reach(place, when).await;
+        };
+        let sanctioned: Vec<String> = self.sanctioned_at(place).into_iter().map(str::to_owned).collect();
+        let Some(role) = sanctioned.first().and_then(|role| self.cast.roles.get(role)).cloned() else {
+            return self.show_reach(place, when).await;
+        };
+        let verdict = self.present(place, &role, token).await?;
+        match &verdict {
+            Verdict::Role(role) if sanctioned.contains(role) => Ok(()),
+            _ => Err(PlayError::Control {
+                why: format!(
+                    "{when:?} the attempts, the token of {place} got {verdict} instead of ROLE({})",
                     sanctioned.join("|")
                 ),
             }),

@@ -5,6 +5,7 @@ mod actors;
 mod circumstances;
 mod clients;
 mod control;
+mod federation;
 mod lasting;
 mod lines;
 mod request;
@@ -21,6 +22,7 @@ use crate::case::model::{Case, Defence};
 use crate::cast::{Cast, HOST_ROLE, REGION, role_arn, world_role};
 use crate::oracle::answer::{Exchange, View};
 use crate::oracle::terms::Terms;
+use crate::probe::protocol::Keys;
 use crate::report::{Attempt, Finding};
 use crate::stage::Stage;
 use crate::verdict::Verdict;
@@ -106,6 +108,10 @@ pub(crate) struct Play<'a> {
     pub(crate) actors: Actors,
     pub(crate) saved: BTreeMap<String, String>,
     pub(crate) expiry: BTreeMap<String, jiff::Timestamp>,
+    /// ID tokens of the jobs that have started, by `job.VARIABLE`.
+    pub(crate) tokens: BTreeMap<String, String>,
+    /// Credentials that steps have saved.
+    pub(crate) keys: BTreeMap<String, Keys>,
     /// How opening each named connection went.
     pub(crate) connections: BTreeMap<(String, String), String>,
     pub(crate) faults: Vec<(String, u64)>,
@@ -146,6 +152,8 @@ impl<'a> Play<'a> {
             actors: Actors::default(),
             saved: BTreeMap::new(),
             expiry: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            keys: BTreeMap::new(),
             connections: BTreeMap::new(),
             faults: Vec::new(),
             connect_ms: GET_THROUGH_MS,
@@ -204,7 +212,7 @@ impl Play<'_> {
     pub(crate) fn view(&self, job: &str, kind: &str) -> View {
         let sanctioned = self.cast.sanctioned(self.case, job, kind);
         // Where jobs are meant to talk to the endpoint, its session tokens are theirs; under `none` they are part of what leaks.
-        let token = (self.defence.is_direct() && self.defence != Defence::None).then(|| "host-token".to_owned());
+        let token = self.defence.serves_jobs().then(|| "host-token".to_owned());
         View {
             own: sanctioned
                 .iter()
@@ -238,7 +246,7 @@ impl Play<'_> {
                 .chain([REGION.to_owned()])
                 .collect(),
             host_role: HOST_ROLE.to_owned(),
-            direct: self.defence.is_direct() && self.defence != Defence::None,
+            direct: self.defence.serves_jobs(),
         }
     }
 
@@ -274,20 +282,11 @@ impl Play<'_> {
                 _ if let Some(argument) = name.strip_prefix("repeat:") => crate::expand::repeat(argument),
                 _ if name == "sts" => Some(crate::stage::STS_URL.to_owned()),
                 _ if name == "proxy.port" => Some(crate::stage::PROXY_PORT.to_string()),
-                _ if name == "host.role" => Some(HOST_ROLE.to_owned()),
-                _ if name == "host.arn" => Some(role_arn(HOST_ROLE)),
-                _ if name == "runner.id" => Some(self.cast.runner_id.clone()),
-                Some(("role", role)) => self
-                    .cast
-                    .roles
-                    .contains_key(role)
-                    .then(|| world_role(&self.case.id, role)),
-                Some(("arn", role)) => self.cast.roles.get(role).cloned(),
-                Some(("project", job)) => self.cast.jobs.get(job).map(|(project, _)| project.to_string()),
-                Some(("job", job)) => self.cast.jobs.get(job).map(|(_, id)| id.to_string()),
+                _ if let Some(offset) = name.strip_prefix("now") => self.moment(offset),
+                Some(("token", token)) => self.tokens.get(token).cloned(),
                 Some(("network", network)) => Some(actors::network_name(&self.case.id, network)),
                 Some(("saved", saved)) => self.saved.get(saved).cloned(),
-                _ => self.actors.known(name),
+                _ => self.cast.known(self.case, name).or_else(|| self.actors.known(name)),
             }
         };
         Ok(crate::expand::expand(text, looked_up)?)

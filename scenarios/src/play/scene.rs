@@ -9,7 +9,7 @@ use super::actors::{missing, network_name, places};
 use super::lines::Line;
 use super::{Play, PlayError};
 use crate::case::model::{Control, Image, Job, Network, Rule, Variable};
-use crate::cast::{GITLAB, REGION, TWIN};
+use crate::cast::{GITLAB, REGION, TWIN, project_path};
 use crate::image::JobImage;
 use crate::oracle::answer::View;
 use crate::runner::{self, Circumstances, HELPER_IMAGE, NetworkSpec, Placement, ResolvedImage, RunnerConfig, Setting};
@@ -45,7 +45,8 @@ impl Play<'_> {
             ..Job::default()
         };
         let job = self.case.jobs.iter().find(|job| job.name == name).unwrap_or(&twin);
-        let (plan, setting) = self.plan(job).await?;
+        let tokens = self.issue_tokens(job).await?;
+        let (plan, setting) = self.plan(job, tokens).await?;
         let launched = runner::launch(&self.stage.docker, &plan, setting).await;
         let running = launched.map_err(|error| PlayError::lab(format!("launching job {name}"), &error))?;
         let aliases: Vec<String> = job.services.iter().map(|service| service.alias.clone()).collect();
@@ -120,7 +121,7 @@ impl Play<'_> {
         }
     }
 
-    async fn plan(&self, job: &Job) -> Result<(runner::JobPlan, Setting), PlayError> {
+    async fn plan(&self, job: &Job, tokens: Vec<runner::Variable>) -> Result<(runner::JobPlan, Setting), PlayError> {
         let failed = |error: &dyn std::error::Error| PlayError::lab(format!("planning job {}", job.name), error);
         let text = format!("[[runners]]\n{}", self.expand(&self.case.runner.config, None)?);
         let mut config = RunnerConfig::parse("runner.config", &text).map_err(|error| failed(&error))?;
@@ -137,8 +138,10 @@ impl Play<'_> {
 
         let git_ref = self.expand(job.git_ref.as_deref().unwrap_or("main"), None)?;
         let (project, id) = self.cast.jobs.get(&job.name).copied().unwrap_or_default();
-        let mut payload = runner::Job::new(id, project, &format!("lab/{}", self.case.id.to_lowercase()), &git_ref);
-        payload.variables = self.variables(&job.variables)?;
+        let mut payload = runner::Job::new(id, project, &project_path(self.case, job), &git_ref);
+        payload.protected = job.protected;
+        payload.variables = tokens;
+        payload.variables.extend(self.variables(&job.variables)?);
         payload.secrets = self.variables(&job.secrets)?;
         payload.native_steps = job.native_steps;
         payload.timeout = job.timeout.unwrap_or(payload.timeout);

@@ -8,9 +8,9 @@ use super::{GET_THROUGH_MS, Play, PlayError};
 use crate::case::model::{Action, Step};
 use crate::case::unescape;
 use crate::oracle::answer::{Answer, Credentials, Exchange, View, classify};
-use crate::probe::protocol::CONNECT_MS;
+use crate::probe::protocol::{CONNECT_MS, Keys};
 use crate::report::Attempt;
-use crate::verdict::Verdict;
+use crate::verdict::{Expected, Verdict};
 
 /// What an action brought: its verdict if it makes one, and the evidence.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ impl Play<'_> {
             },
             note: step.note.clone(),
             verdict,
-            expected: self.case.expected(step, self.defence),
+            expected: self.expected(step),
             exchanges: got
                 .exchanges
                 .iter()
@@ -71,6 +71,18 @@ impl Play<'_> {
                 .collect(),
         };
         self.record(attempt, &got.exchanges, &view);
+    }
+
+    /// What the defence may answer; a leak that names one of the case's roles means the role's name in the account.
+    fn expected(&self, step: &Step) -> Expected {
+        let mut expected = self.case.expected(step, self.defence);
+        for verdict in &mut expected.0 {
+            if let Verdict::Leak(canary) = verdict {
+                // Checked when the case was read.
+                *canary = self.expand(canary, None).unwrap_or_default();
+            }
+        }
+        expected
     }
 
     pub(super) async fn act_out(&mut self, step: &Step, each: Option<&str>) -> Result<Got, PlayError> {
@@ -122,6 +134,15 @@ impl Play<'_> {
                     .await?;
                 Ok(Got::default())
             }
+            Action::Assume => self.assume(step, each).await,
+            Action::IdToken => self.make_token(step, each).await,
+            Action::Lives => Ok(self.lives(step)),
+            Action::Environment => self.environment(step).await,
+            Action::Lint => self.lint(step, each),
+            Action::Issuer => {
+                self.change_issuer(step).await?;
+                Ok(Got::default())
+            }
             Action::Rush => Ok(Got::default()),
             Action::Fault | Action::Hold | Action::Release | Action::Expired => {
                 self.on_fake(step, each).await?;
@@ -139,6 +160,9 @@ impl Play<'_> {
                 Some(credentials) => {
                     if let Ok(expiry) = credentials.expiration.parse() {
                         self.expiry.insert(name.to_owned(), expiry);
+                    }
+                    if let Some(keys) = keys_in(&answer.body) {
+                        self.keys.insert(name.to_owned(), keys);
                     }
                 }
                 None => {
@@ -199,6 +223,22 @@ impl Play<'_> {
         let text = self.expand(step.send.as_deref().unwrap_or_default(), each)?;
         unescape(&text).map_err(|error| PlayError::lab("the step's bytes", &error))
     }
+}
+
+/// What signs, in a credentials document.
+fn keys_in(body: &[u8]) -> Option<Keys> {
+    let document: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let text = |name: &str| {
+        document
+            .get(name)
+            .and_then(serde_json::Value::as_str)
+            .map(str::to_owned)
+    };
+    Some(Keys {
+        access_key_id: text("AccessKeyId")?,
+        secret_access_key: text("SecretAccessKey")?,
+        session_token: text("Token")?,
+    })
 }
 
 /// How long the token of a token request's answer is good for.

@@ -98,6 +98,7 @@ impl Host {
             Operation::Http(http) => answer(exchange(&http).await),
             Operation::Imds(imds) => answer(metadata(imds).await),
             Operation::Sdk(sdk) => answer(sdk::identify(&sdk).await),
+            Operation::Assume(assume) => answer(sdk::assume(assume).await),
             Operation::Open(open) => answer(self.connections.open(open).await),
             Operation::Send(send) => answer(self.connections.send(send).await),
             Operation::Receive(receive) => answer(self.connections.receive(receive).await),

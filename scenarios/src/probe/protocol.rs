@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use client::{
-    Began, Http, HttpAnswer, Imds, ImdsAnswer, ImdsStep, Sdk, SdkAnswer, SdkAssumed, SdkCredentials, SdkIdentity,
+    Assume, Assumed, Began, Http, HttpAnswer, Imds, ImdsAnswer, ImdsStep, Keys, Sdk, SdkAnswer, SdkAssumed,
+    SdkCredentials, SdkIdentity,
 };
 pub use surroundings::{
     Address, Done, Env, EnvAnswer, Interface, Interfaces, InterfacesAnswer, Ping, Resolve, ResolveAnswer,
@@ -132,6 +133,8 @@ operations! {
     Imds => ImdsAnswer,
     /// The unmodified SDK's default chain and `GetCallerIdentity`.
     Sdk => SdkAnswer,
+    /// Asks STS for a role.
+    Assume => Assumed,
     /// Opens a connection that lives on.
     Open => OpenAnswer,
     /// Sends on an open connection.

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials as _;
-use aws_sdk_sts::error::DisplayErrorContext;
+use aws_sdk_sts::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
-use super::protocol::{Failure, FailureKind, MAX_MS, Sdk, SdkAnswer, SdkAssumed, SdkCredentials, SdkIdentity};
+use super::protocol::{
+    Assume, Assumed, Failure, FailureKind, Keys, MAX_MS, Sdk, SdkAnswer, SdkAssumed, SdkCredentials, SdkIdentity,
+};
 
 /// Asks for credentials and then STS for whose they are. Region and endpoints come from the environment, as in any job.
 pub(super) async fn identify(sdk: &Sdk) -> Result<SdkAnswer, Failure> {
@@ -70,4 +73,91 @@ async fn ask(sdk: &Sdk) -> Result<SdkAnswer, Failure> {
             user_id: identity.user_id().unwrap_or_default().to_owned(),
         },
     })
+}
+
+/// Asks STS for a role, as a job that picks its role itself does.
+pub(super) async fn assume(assume: Assume) -> Result<Assumed, Failure> {
+    let asking = Box::pin(ask_for_role(assume));
+    tokio::time::timeout(Duration::from_millis(MAX_MS), asking)
+        .await
+        .map_err(|_| Failure {
+            kind: FailureKind::Sts,
+            message: format!("the SDK did not finish within {MAX_MS} ms"),
+        })
+}
+
+async fn ask_for_role(asked: Assume) -> Assumed {
+    let loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(asked.region))
+        .endpoint_url(asked.endpoint);
+    let loader = match asked.keys {
+        Some(keys) => loader.credentials_provider(Credentials::new(
+            keys.access_key_id,
+            keys.secret_access_key,
+            Some(keys.session_token),
+            None,
+            "case",
+        )),
+        None => loader.no_credentials(),
+    };
+    let client = aws_sdk_sts::Client::new(&loader.load().await);
+    match asked.token {
+        Some(token) => {
+            let call = client
+                .assume_role_with_web_identity()
+                .role_arn(asked.role_arn)
+                .role_session_name(asked.session_name)
+                .web_identity_token(token)
+                .set_duration_seconds(asked.duration_seconds)
+                .set_policy(asked.policy);
+            match call.send().await {
+                Ok(output) => issued(output.credentials),
+                Err(error) => refused(&error),
+            }
+        }
+        None => {
+            let call = client
+                .assume_role()
+                .role_arn(asked.role_arn)
+                .role_session_name(asked.session_name)
+                .set_duration_seconds(asked.duration_seconds)
+                .set_policy(asked.policy);
+            match call.send().await {
+                Ok(output) => issued(output.credentials),
+                Err(error) => refused(&error),
+            }
+        }
+    }
+}
+
+fn issued(credentials: Option<aws_sdk_sts::types::Credentials>) -> Assumed {
+    match credentials {
+        Some(credentials) => Assumed::Issued {
+            expires: credentials.expiration.secs(),
+            keys: Keys {
+                access_key_id: credentials.access_key_id,
+                secret_access_key: credentials.secret_access_key,
+                session_token: credentials.session_token,
+            },
+        },
+        None => Assumed::Unreachable {
+            message: "an answer without credentials".to_owned(),
+        },
+    }
+}
+
+fn refused<E>(error: &SdkError<E>) -> Assumed
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match error.raw_response() {
+        Some(response) => Assumed::Refused {
+            status: response.status().as_u16(),
+            code: error.code().unwrap_or_default().to_owned(),
+            message: error.message().unwrap_or_default().to_owned(),
+        },
+        None => Assumed::Unreachable {
+            message: DisplayErrorContext(error).to_string(),
+        },
+    }
 }

@@ -90,7 +90,7 @@ fn render_single(text: &mut String, defence: &str, rows: &Rows<'_>, colour: Colo
 
 /// Several defences: a column each.
 fn render_matrix(text: &mut String, columns: &[&str], rows: &Rows<'_>, colour: Colour) {
-    let column = ((WIDTH - ID - 24) / columns.len()).clamp(8, 21) - 1;
+    let column = ((WIDTH - ID - 20) / columns.len()).clamp(8, 21) - 1;
     let title = WIDTH.saturating_sub(ID + 1 + columns.len() * (column + 1)).max(10);
     let heads: String = columns.iter().fold(String::new(), |mut heads, name| {
         let _ = write!(heads, " {:<column$}", cut(name, column));
@@ -107,7 +107,7 @@ fn render_matrix(text: &mut String, columns: &[&str], rows: &Rows<'_>, colour: C
             let cell = match cells.get(defence) {
                 Some(scenario) => {
                     let word = if scenario.judgement == Judgement::LeaksAsDocumented {
-                        "leak (doc)"
+                        "leak(doc)"
                     } else {
                         scenario.judgement.as_str()
                     };

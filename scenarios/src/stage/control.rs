@@ -34,6 +34,27 @@ struct LedgerPage {
 }
 
 #[derive(Deserialize)]
+struct MadeToken {
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Issuers {
+    issuers: Vec<KnownIssuer>,
+}
+
+#[derive(Deserialize)]
+struct KnownIssuer {
+    url: String,
+    jwks: Jwks,
+}
+
+#[derive(Deserialize)]
+struct Jwks {
+    keys: Vec<Value>,
+}
+
+#[derive(Deserialize)]
 struct FaultId {
     id: u64,
 }
@@ -145,6 +166,45 @@ impl Control {
         )
         .await
         .map(drop)
+    }
+
+    /// A web identity token, as the fake STS's issuers sign them.
+    ///
+    /// # Errors
+    /// When the fake refuses to make it.
+    pub async fn id_token(&self, wanted: &Value) -> Result<String, ControlError> {
+        let made: MadeToken = self
+            .read(self.client.post("http://control/tokens").json(wanted), "tokens")
+            .await?;
+        Ok(made.token)
+    }
+
+    /// The published keys of an issuer, as JSON Web Keys.
+    ///
+    /// # Errors
+    /// When the fake does not know it.
+    pub async fn published_keys(&self, issuer: &str) -> Result<Vec<Value>, ControlError> {
+        let known: Issuers = self.read(self.client.get("http://control/issuers"), "issuers").await?;
+        let found = known.issuers.into_iter().find(|known| known.url == issuer);
+        found
+            .map(|found| found.jwks.keys)
+            .ok_or_else(|| self.error("issuers", format!("no issuer {issuer}")))
+    }
+
+    /// Does something to an issuer's keys: `rotate`, `withdraw` (and rotate), `unavailable`, `available`.
+    ///
+    /// # Errors
+    /// When the fake refuses.
+    pub async fn change_issuer(&self, issuer: &str, signal: &str) -> Result<(), ControlError> {
+        let (route, body) = match signal {
+            "rotate" | "withdraw" => ("rotate", json!({"issuer": issuer, "withdraw": signal == "withdraw"})),
+            _ => (
+                "availability",
+                json!({"issuer": issuer, "unavailable": signal == "unavailable"}),
+            ),
+        };
+        let request = self.client.post(format!("http://control/issuers/{route}")).json(&body);
+        self.send(request, "issuers").await.map(drop)
     }
 
     async fn read<T: serde::de::DeserializeOwned>(

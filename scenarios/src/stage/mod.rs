@@ -4,6 +4,7 @@ mod census;
 pub mod control;
 mod entrance;
 mod guard;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -16,7 +17,7 @@ use lab::{Capture, CaptureError, Instance, InstanceSpec, Lab, Losses, Place, Pro
 use tokio::sync::OnceCell;
 
 use crate::ambient::Ambient;
-use crate::case::model::{Case, Defence};
+use crate::case::model::{Case, Defence, Opening};
 use crate::compose::{self, InstanceSettings};
 use crate::image::{Base, Images};
 use crate::kept::Kept;
@@ -28,6 +29,7 @@ use census::Census;
 use control::Control;
 pub use entrance::Entrance;
 use guard::{Guard, POLICY_FILE, Rules};
+pub use standing::Standing;
 
 /// Where the fake STS listens: beside the endpoint, at the far end of the same route.
 pub const STS_URL: &str = "http://10.200.0.1:8080";
@@ -56,64 +58,6 @@ const SIBLINGS: [&str; 5] = [
     "169.254.170.23:80",
     "[fd00:ec2::23]:80",
 ];
-
-/// What stands in the defence's place.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Standing {
-    /// The defence itself.
-    Defence(Defence),
-    /// weak-proxy with this switch, judged by what the case expects of the proxy.
-    Weak(String),
-    /// weak-proxy with every hole closed: what turns red against a hole must hold here, or it is red for another reason.
-    Closed,
-    /// This defence, judged by what the case expects of the proxy.
-    InPlaceOfProxy(Defence),
-}
-
-impl Standing {
-    /// The word for reports.
-    pub fn label(&self) -> String {
-        match self {
-            Self::Defence(defence) => defence.to_string(),
-            Self::Weak(hole) => format!("weak-proxy({hole})"),
-            Self::Closed => "weak-proxy".to_owned(),
-            Self::InPlaceOfProxy(defence) => format!("{defence} for proxy"),
-        }
-    }
-
-    /// Reads the word of a report.
-    pub fn parse(label: &str) -> Option<Self> {
-        if label == Self::Closed.label() {
-            return Some(Self::Closed);
-        }
-        if let Some(hole) = label
-            .strip_prefix("weak-proxy(")
-            .and_then(|rest| rest.strip_suffix(')'))
-        {
-            return Some(Self::Weak(hole.to_owned()));
-        }
-        match label.strip_suffix(" for proxy") {
-            Some(defence) => Defence::parse(defence).map(Self::InPlaceOfProxy),
-            None => Defence::parse(label).map(Self::Defence),
-        }
-    }
-
-    /// The defence that is set up; none of its own where weak-proxy stands for one.
-    pub const fn own(&self) -> Defence {
-        match self {
-            Self::Defence(defence) | Self::InPlaceOfProxy(defence) => *defence,
-            Self::Weak(_) | Self::Closed => Defence::Proxy,
-        }
-    }
-
-    /// Whose expectations count.
-    pub const fn judged_as(&self) -> Defence {
-        match self {
-            Self::Defence(defence) => *defence,
-            Self::Weak(_) | Self::Closed | Self::InPlaceOfProxy(_) => Defence::Proxy,
-        }
-    }
-}
 
 /// Why a stage could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -219,7 +163,7 @@ impl Stage {
         };
 
         let settings = InstanceSettings::of(standing.own());
-        let world = file("world.toml", &compose::world(cases, &settings))?;
+        let world = file("world.toml", &compose::world(cases, &settings, standing.opening()))?;
         let (sts_socket, imds_socket) = (state.join("sts.sock"), state.join("imds.sock"));
         let unix = |path: &PathBuf| format!("unix:{}", path.display());
         let sts_program = Program::new(programs.join("fake-sts"))
@@ -229,6 +173,10 @@ impl Stage {
                 "--control",
                 &unix(&sts_socket),
             ])
+            .args(match standing.opening() {
+                Some(Opening::Sts(check)) => vec!["--skip-check", check],
+                Some(Opening::Role(_) | Opening::Runner(_)) | None => Vec::new(),
+            })
             .args(["--seed", &workshop.seed, "--world"])
             .arg(&world);
         let imds_program = Program::new(programs.join("fake-imds"))
@@ -305,8 +253,8 @@ impl Stage {
 
     async fn raise_defence(&mut self, workshop: &Workshop) -> Result<(), PlayError> {
         let weak = match &self.standing {
-            Standing::Defence(defence) | Standing::InPlaceOfProxy(defence) => {
-                if matches!(defence, Defence::Firewall | Defence::FirewallAndProxy) {
+            Standing::Defence(defence) | Standing::InPlaceOf(defence, _) | Standing::Opened(defence, _) => {
+                if matches!(defence, Defence::Firewall | Defence::FirewallAndProxy | Defence::Oidc) {
                     self.guard.rules.push(Rules::Firewall);
                     self.change_rules("apply").await?;
                 }
@@ -367,7 +315,9 @@ impl Stage {
             | Defence::HopLimit2
             | Defence::InstanceProfile
             | Defence::Proxy
-            | Defence::FirewallAndProxy => READ_MS,
+            | Defence::FirewallAndProxy
+            | Defence::Oidc
+            | Defence::OidcOnly => READ_MS,
         }
     }
 

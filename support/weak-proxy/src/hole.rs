@@ -60,6 +60,8 @@ pub enum Hole {
     CallerSessionName,
     /// IAM_POLICY of the environment is the session policy; like ec2metaproxy (ROLE-32)
     CallerPolicy,
+    /// IAM_DURATION of the environment is how long the session lives; like any proxy that passes a job's wishes on (LIFE-18)
+    CallerDuration,
     /// credentials for any role that the path names; like kube2iam before #15 (HTTP-01, HTTP-48)
     RoleInPath,
     /// /role/NAME and /role-arn/ARN hand out any role; like ecs-local-endpoints and aws-vault's ECS server (HTTP-49)

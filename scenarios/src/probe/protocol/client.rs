@@ -143,3 +143,83 @@ pub struct SdkIdentity {
     /// The unique id.
     pub user_id: String,
 }
+
+/// Credentials, to sign with. They cannot be printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// The access key id.
+    pub access_key_id: String,
+    /// The secret access key.
+    pub secret_access_key: String,
+    /// The session token.
+    pub session_token: String,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").finish_non_exhaustive()
+    }
+}
+
+/// `assume`: AssumeRoleWithWebIdentity where there is a token, AssumeRole where there are keys.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assume {
+    /// The URL of STS.
+    pub endpoint: String,
+    /// Its region.
+    pub region: String,
+    /// `RoleArn`.
+    pub role_arn: String,
+    /// `RoleSessionName`.
+    pub session_name: String,
+    /// `WebIdentityToken`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// What signs the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Keys>,
+    /// `DurationSeconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<i32>,
+    /// `Policy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+}
+
+impl std::fmt::Debug for Assume {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assume")
+            .field("role_arn", &self.role_arn)
+            .field("session_name", &self.session_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What STS said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assumed {
+    /// A session.
+    Issued {
+        /// Its credentials.
+        keys: Keys,
+        /// Seconds since 1970 at which they end.
+        expires: i64,
+    },
+    /// An error of the service.
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// `Code`.
+        code: String,
+        /// `Message`.
+        message: String,
+    },
+    /// No answer of the service.
+    Unreachable {
+        /// Why.
+        message: String,
+    },
+}

@@ -146,6 +146,12 @@ pub fn session_policy(switches: &Switches, facts: &Facts) -> Option<String> {
     switches.open(Hole::CallerPolicy).then(chosen)?.map(str::to_owned)
 }
 
+/// The duration that the container chooses, in seconds.
+pub(super) fn duration_seconds(switches: &Switches, facts: &Facts) -> Option<i32> {
+    let chosen = || last(facts, "IAM_DURATION");
+    switches.open(Hole::CallerDuration).then(chosen)??.parse().ok()
+}
+
 /// [`Hole::DefaultRole`] and [`Hole::WholeNetworkTrusted`]: somebody gets something.
 pub(super) fn default_role(
     config: &Config,

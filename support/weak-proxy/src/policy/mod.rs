@@ -133,7 +133,10 @@ fn sanctioned(config: &Config, switches: &Switches, facts: &Facts) -> Result<Gra
     Ok(Grant {
         role,
         external_id: careless::external_id(switches, facts).or_else(|| rule.external_id.clone()),
-        session: rule.session.clone(),
+        session: Session {
+            duration_seconds: careless::duration_seconds(switches, facts).or(rule.session.duration_seconds),
+            ..rule.session.clone()
+        },
     })
 }
 
