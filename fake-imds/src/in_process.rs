@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use fake_kit::clock::Clock;
 use fake_kit::control::ControlState;
-use fake_kit::fault::{Fault, Mistake};
 use fake_kit::ledger::{Entry, Size};
 use fake_kit::listen::{BindError, Bound, Listen};
+pub use fake_kit::plant::PlantError;
 use fake_kit::question::{Assertion, Lost, Matches, Unmet};
 use fake_kit::seed::Seed;
 use fake_kit::serve::{self, Serving};
@@ -15,7 +15,6 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::aemm::Aemm;
-use crate::answer::FACTS;
 use crate::assembly::{Assembly, Settings, assemble};
 use crate::canonical::Profile;
 use crate::issuer::StsControl;
@@ -60,20 +59,6 @@ pub enum StartError {
     /// The kernel does not say where it listens.
     #[error("cannot say where it listens")]
     System(#[from] std::io::Error),
-}
-
-/// Why a fault was not planted.
-#[derive(Debug, Error)]
-pub enum PlantError {
-    /// It is not a fault as the control API takes it.
-    #[error("not a fault")]
-    Unreadable(#[from] serde_json::Error),
-    /// It cannot be meant.
-    #[error(transparent)]
-    Mistaken(#[from] Mistake),
-    /// There are too many.
-    #[error("too many faults are planted")]
-    TooMany,
 }
 
 /// A running metadata service.
@@ -243,9 +228,7 @@ impl FakeImds {
     /// # Errors
     /// It is none, or cannot be meant.
     pub fn plant(&self, fault: &str) -> Result<u64, PlantError> {
-        let fault: Fault = serde_json::from_str(fault)?;
-        fault.check(FACTS)?;
-        self.state().faults.plant(fault).ok_or(PlantError::TooMany)
+        self.state().plant(fault)
     }
 
     /// The requests that these match.

@@ -1,5 +1,5 @@
 //! What serving costs: requests a second beside moto's, first answer after the start, memory. Judges nothing: prints what it measured beside
-//! its budget. `cargo bench -p fake-sts`.
+//! its budget, except for the memory of sessions, which must be none. `cargo bench -p fake-sts`.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +10,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Lines};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,8 +19,8 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 /// GetCallerIdentity of moto server 5.2.5 on two cores, which verifies nothing.
@@ -36,6 +37,7 @@ const ASSUME: &str = "Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Ai
 struct Fake {
     process: Child,
     address: String,
+    control: PathBuf,
     /// Kept open: a program whose words nobody hears ends.
     _words: Lines<BufReader<ChildStdout>>,
     _folder: tempfile::TempDir,
@@ -52,6 +54,7 @@ fn world(roles: usize) -> String {
     let mut text = format!(
         "[account]\nid = \"123456789012\"\nregion = \"eu-central-1\"\n\n[[user]]\nname = \"alice\"\naccess_key_id = \"{KEY}\"\nsecret_access_key = \"{SECRET}\"\npolicy = '{{\"Version\":\"2012-10-17\",\"Statement\":{{\"Effect\":\"Allow\",\"Action\":\"sts:AssumeRole\",\"Resource\":\"*\"}}}}'\n"
     );
+    text.push_str("\n[[role]]\nname = \"host\"\ntrust = { Statement = { Effect = \"Allow\", Principal = { Service = \"ec2.amazonaws.com\" }, Action = \"sts:AssumeRole\" } }\n");
     for number in 0..roles {
         let _ = write!(
             text,
@@ -69,7 +72,8 @@ fn start(roles: usize) -> Fake {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("world.toml");
     std::fs::write(&file, world(roles)).unwrap();
-    let control = format!("unix:{}", folder.path().join("control.sock").display());
+    let socket = folder.path().join("control.sock");
+    let control = format!("unix:{}", socket.display());
     let mut process = Command::new(env!("CARGO_BIN_EXE_fake-sts"))
         .args(["--listen", "127.0.0.1:0", "--control", &control, "--world"])
         .arg(&file)
@@ -80,6 +84,7 @@ fn start(roles: usize) -> Fake {
     let line = lines.next().unwrap().unwrap();
     Fake {
         address: line.trim_start_matches("listening on http://").to_owned(),
+        control: socket,
         process,
         _words: lines,
         _folder: folder,
@@ -120,7 +125,7 @@ fn request(address: &str, body: &str) -> Vec<u8> {
 }
 
 /// Sends and reads one answer; its status.
-async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> u16 {
+async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8], buffer: &mut Vec<u8>) -> u16 {
     stream.write_all(request).await.unwrap();
     buffer.clear();
     loop {
@@ -170,6 +175,20 @@ async fn rate(fake: &Fake, body: &str, most: Option<u64>) -> f64 {
     }
     let count: f64 = count.load(Ordering::Relaxed).to_string().parse().unwrap();
     count / began.elapsed().as_secs_f64()
+}
+
+/// Sessions that the control API hands out, which leaves no line in the ledger: what they alone take.
+async fn issue(fake: &Fake, count: usize) {
+    let body = r#"{"role_arn":"arn:aws:iam::123456789012:role/host","session_name":"i-0123456789abcdef0","via":"instance-profile","duration_seconds":21600,"canary":"host"}"#;
+    let request = format!(
+        "POST /credentials HTTP/1.1\r\nhost: control\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = UnixStream::connect(&fake.control).await.unwrap();
+    let mut buffer = Vec::with_capacity(8_192);
+    for _ in 0..count {
+        assert_eq!(exchange(&mut stream, request.as_bytes(), &mut buffer).await, 200);
+    }
 }
 
 /// Resident memory in MiB.
@@ -224,7 +243,21 @@ async fn main() {
     );
     drop(many);
     let many = start(10_000);
-    row("memory with 10,000 roles", format!("{:.0} MiB", memory(&many)), "");
+    let bare = start(0);
+    row("memory without roles", format!("{:.1} MiB", memory(&bare)), "");
+    drop(bare);
+    // The first buffers and connections are no session's.
+    issue(&many, 100).await;
+    let before = memory(&many);
+    row("memory with 10,000 roles", format!("{before:.1} MiB"), "");
+    issue(&many, 100_000).await;
+    let after = memory(&many);
+    row("  and 100,000 live sessions", format!("{after:.1} MiB"), "20 MiB");
+    assert!(
+        after - before < 1.0,
+        "sessions are kept: {before} MiB, then {after} MiB"
+    );
     rate(&many, ASSUME, Some(100_000)).await;
-    row("  and 100,000 sessions", format!("{:.0} MiB", memory(&many)), "20 MiB");
+    let ledger = memory(&many);
+    row("  and a ledger of 100,000 requests", format!("{ledger:.1} MiB"), "");
 }

@@ -13,7 +13,7 @@ use crate::ambient;
 use crate::inquiry::{Answer, Question, ask, ask_token, find_role, tell, who_may};
 use crate::lint::{self, Format, Settings};
 use crate::oidc::{Issuer, Job, gitlab_claims};
-use crate::options::{Command, ExplainOptions, JobOptions, LintOptions, TokenOptions};
+use crate::options::{Command, ExplainOptions, JobOptions, LintOptions, SamlOptions, TokenOptions};
 use crate::program::{ProgramError, load_world};
 use crate::state::State;
 use crate::world::IssuerPlan;
@@ -28,6 +28,7 @@ const MOST_ANSWER_BYTES: u64 = 1024 * 1024;
 pub async fn run(command: &Command, out: &mut (dyn Write + Send)) -> Result<(), ProgramError> {
     match command {
         Command::Token(options) => token(options, out).await,
+        Command::Saml(options) => saml(options, out).await,
         Command::Explain(options) => explain(options, out),
         Command::Lint(options) => lint(options, out),
     }
@@ -68,12 +69,41 @@ async fn token(options: &TokenOptions, out: &mut (dyn Write + Send)) -> Result<(
         return Err(usage("say whose token: --project, --service-account or --claim"));
     }
     wanted.insert("claims".to_owned(), Value::Object(claims));
-    let (status, body) = post(&options.control, "/tokens", &Value::Object(wanted)).await?;
+    let token = made(&options.control, "/tokens", &Value::Object(wanted), "token").await?;
+    Ok(writeln!(out, "{token}")?)
+}
+
+async fn saml(options: &SamlOptions, out: &mut (dyn Write + Send)) -> Result<(), ProgramError> {
+    let mut tags = Map::new();
+    for text in &options.tags {
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| usage(format!("--tag {text}: write KEY=VALUE")))?;
+        tags.insert(key.to_owned(), json!(value));
+    }
+    let wanted = json!({
+        "provider": options.provider,
+        "roles": options.roles,
+        "subject": options.subject,
+        "session_name": options.session_name,
+        "session_duration": options.session_duration,
+        "tags": tags,
+        "transitive_tag_keys": options.transitive,
+        "source_identity": options.source_identity,
+    });
+    let field = if options.metadata { "metadata" } else { "assertion" };
+    let text = made(&options.control, "/saml-responses", &wanted, field).await?;
+    Ok(writeln!(out, "{text}")?)
+}
+
+/// What the control API makes: one field of its answer.
+async fn made(control: &Listen, path: &str, wanted: &Value, field: &str) -> Result<String, ProgramError> {
+    let (status, body) = post(control, path, wanted).await?;
     let answer: Value = serde_json::from_str(&body).unwrap_or_default();
-    match (status, answer.get("token").and_then(Value::as_str)) {
-        (200, Some(token)) => Ok(writeln!(out, "{token}")?),
+    match (status, answer.get(field).and_then(Value::as_str)) {
+        (200, Some(text)) => Ok(text.to_owned()),
         _ => Err(ProgramError::Control {
-            control: options.control.to_string(),
+            control: control.to_string(),
             status,
             answer: answer.get("error").and_then(Value::as_str).unwrap_or(&body).to_owned(),
         }),

@@ -61,6 +61,15 @@ pub enum Decline {
         /// `exp`.
         expires: i64,
     },
+    /// An assertion whose time is over.
+    #[error("Token must be redeemed within 5 minutes of issuance")]
+    ExpiredAssertion,
+    /// The identity provider says that it failed.
+    #[error("The identity provider (IdP) reported that authentication failed.")]
+    RejectedClaim {
+        /// More than STS says, for the ledger alone.
+        because: String,
+    },
     /// The message to decode is none, or not of the caller's account.
     #[error("Invalid authorization message")]
     InvalidAuthorizationMessage,

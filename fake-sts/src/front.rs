@@ -16,7 +16,7 @@ const MOST_QUERY_BYTES: usize = 15_870;
 const IAM_VERSION: &str = "2010-05-08";
 
 /// Actions that STS has and this fake has not.
-const UNBUILT: [&str; 2] = ["AssumeRoleWithSAML", "GetDelegatedAccessToken"];
+const UNBUILT: [&str; 1] = ["GetDelegatedAccessToken"];
 
 /// What a preflight is told (measured: `sts.md`, envelope).
 const PREFLIGHT: [(&str, &str); 4] = [
@@ -34,6 +34,8 @@ const PREFLIGHT: [(&str, &str); 4] = [
 pub enum Action {
     /// `AssumeRole`.
     AssumeRole,
+    /// `AssumeRoleWithSAML`.
+    AssumeRoleWithSaml,
     /// `AssumeRoleWithWebIdentity`.
     AssumeRoleWithWebIdentity,
     /// `AssumeRoot`.
@@ -53,8 +55,9 @@ pub enum Action {
 }
 
 impl Action {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::AssumeRole,
+        Self::AssumeRoleWithSaml,
         Self::AssumeRoleWithWebIdentity,
         Self::AssumeRoot,
         Self::DecodeAuthorizationMessage,
@@ -70,6 +73,7 @@ impl Action {
     pub fn name(self) -> &'static str {
         match self {
             Self::AssumeRole => "AssumeRole",
+            Self::AssumeRoleWithSaml => "AssumeRoleWithSAML",
             Self::AssumeRoleWithWebIdentity => "AssumeRoleWithWebIdentity",
             Self::AssumeRoot => "AssumeRoot",
             Self::DecodeAuthorizationMessage => "DecodeAuthorizationMessage",

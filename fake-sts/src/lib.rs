@@ -1,6 +1,6 @@
 //! A fake AWS STS with the slice of IAM around it. See ARCHITECTURE.md.
 //!
-//! [`answer`] is the core: state, time and request in, outcome out. [`service`] is the shell around it. [`provenance`] is what others use
+//! [`answer`] is the core: state, time and request in, outcome out. [`service`] is the shell around it, [`FakeSts`] the whole inside a process that tests. [`provenance`] is what others use
 //! to read a session token.
 
 pub mod ambient;
@@ -14,6 +14,7 @@ pub mod decline;
 pub mod envelope;
 pub mod front;
 pub mod iam;
+pub mod in_process;
 pub mod inquiry;
 pub mod lint;
 pub mod message;
@@ -29,6 +30,8 @@ pub mod provenance;
 pub mod query;
 pub mod refusal;
 pub mod request;
+pub mod saml;
+pub mod saml_identity;
 pub mod seal;
 pub mod secret;
 pub mod service;
@@ -37,3 +40,5 @@ pub mod signature;
 pub mod state;
 pub mod web_identity;
 pub mod world;
+
+pub use in_process::FakeSts;

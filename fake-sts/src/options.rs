@@ -28,6 +28,7 @@ Try it, without any AWS account:
 Tokens of GitLab jobs, and what policies say, without a client:
 
   fake-sts token --control 127.0.0.1:4567 --project group/app --ref main --protected
+  fake-sts saml --control 127.0.0.1:4567 --role arn:aws:iam::123456789012:role/people --subject alice
   fake-sts explain --world world.toml --role deploy --caller lab-host --external-id secret-7
   fake-sts lint trust.json plan.json template.yaml
   fake-sts lint --world world.toml --who deploy
@@ -40,14 +41,16 @@ What the fake saw, and what to make it do (control API; keep it away from what i
   curl 127.0.0.1:4567/faults -d '{\"match\":{\"action\":\"AssumeRole\"},\"times\":1,\"effect\":{\"error\":{\"status\":503,\"code\":\"ServiceUnavailable\",\"message\":\"later\"}}}' -H content-type:application/json
       effects: hold, error, lifetime_seconds, reset, rewrite (assumed_role_arn, assumed_role_id, access_key_id, secret_access_key,
       session_token, expiration, arn, user_id, account; role_arn issues the session of another role)
-      facts to match: action, role_arn, session_name, external_id, duration, caller, access_key_id
+      facts to match: action, role_arn, principal_arn, session_name, external_id, duration, policy, policy_arns, caller, access_key_id
   POST /clock, POST /reset, GET /holds/NAME, POST /holds/NAME/release, GET /canaries
   POST /credentials     credentials of an instance, as EC2 gets them
   PUT /roles/NAME, DELETE /roles/NAME, POST /roles/NAME/revoke
   POST /tokens, GET /issuers, POST /issuers/rotate, POST /issuers/availability      issuers of web identity tokens
+  POST /saml-responses      responses of SAML identity providers
   POST /authorization-messages     a message that DecodeAuthorizationMessage reads
 
-Each session token tells where it came from: 16 characters of prefix, 16 of canary, then base64 of a JSON text.
+Each session token tells where it came from: 16 characters of prefix, 16 of canary, then base64 of a JSON text with what only
+the fake reads behind it.
 
 Exit codes: 0 stopped on SIGTERM or SIGINT, 1 could not serve (lint: there are findings; explain: denied),
 2 usage or a broken world file."
@@ -95,6 +98,8 @@ pub struct Options {
 pub enum Command {
     /// Print a token that a running fake's issuer signs: a GitLab job's, a pod's, or one of stated claims
     Token(TokenOptions),
+    /// Print a SAML response that an identity provider of a running fake signs, in base64
+    Saml(SamlOptions),
     /// Say why a caller may or may not assume a role of a world file, policy by policy
     Explain(ExplainOptions),
     /// Look for what lets in more than was meant in policies, Terraform plans and CloudFormation templates; or ask who may assume a role
@@ -127,6 +132,50 @@ pub struct TokenOptions {
     /// A claim that stands over all others: NAME=JSON, or NAME=TEXT; null takes it away
     #[arg(long = "claim", value_name = "NAME=VALUE")]
     pub claims: Vec<String>,
+}
+
+/// `fake-sts saml`.
+#[derive(Debug, Args)]
+pub struct SamlOptions {
+    /// Where the running fake's control API is: ADDRESS:PORT or unix:PATH
+    #[arg(long)]
+    pub control: Listen,
+
+    /// The SAML provider, by name or ARN; needed where the world plays several
+    #[arg(long)]
+    pub provider: Option<String>,
+
+    /// A role that the bearer may have; may be given several times
+    #[arg(long = "role", value_name = "ARN", required_unless_present = "metadata")]
+    pub roles: Vec<String>,
+
+    /// NameID
+    #[arg(long, default_value = "alice")]
+    pub subject: String,
+
+    /// RoleSessionName; the subject when none is named
+    #[arg(long)]
+    pub session_name: Option<String>,
+
+    /// SessionDuration, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub session_duration: Option<u32>,
+
+    /// A session tag: KEY=VALUE
+    #[arg(long = "tag", value_name = "KEY=VALUE")]
+    pub tags: Vec<String>,
+
+    /// A tag that chained sessions inherit
+    #[arg(long = "transitive", value_name = "KEY")]
+    pub transitive: Vec<String>,
+
+    /// SourceIdentity
+    #[arg(long)]
+    pub source_identity: Option<String>,
+
+    /// Print the metadata of the identity provider instead, as `aws iam create-saml-provider` takes them
+    #[arg(long)]
+    pub metadata: bool,
 }
 
 /// A GitLab job, as `token` and `explain` take it.

@@ -5,25 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fake_kit::clock::Clock;
-use fake_kit::control::ControlState;
-use fake_kit::ledger::Ledger;
 use fake_kit::listen::{BindError, Bound};
-use fake_kit::seed::{Canaries, Seed};
+use fake_kit::seed::Seed;
 use fake_kit::serve;
 use thiserror::Error;
 
 use crate::ambient;
-use crate::answer::FACTS;
 use crate::command;
 use crate::control;
+use crate::in_process::{assemble, wire};
 use crate::inquiry::InquiryError;
 use crate::options::Options;
-use crate::service::Sts;
 use crate::state::State;
 use crate::world::{self, DEFAULT_WORLD, World};
-
-/// STS answers longer bodies with an empty 413.
-const MOST_BODY_BYTES: usize = 10_000_000;
 
 /// Why the fake does not serve.
 #[derive(Debug, Error)]
@@ -107,18 +101,9 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<(), P
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "--control is missing").into());
     };
     let control_bound = control_listen.bind().await?;
-    let control_state = ControlState {
-        ledger: Arc::new(Ledger::bounded(options.ledger)),
-        ..ControlState::new(Clock::system(), Canaries::new(seed.clone()), FACTS)
-    };
-    let mut state = State::new(world, options.permissive, seed.clone());
+    let mut state = State::new(world, options.permissive, seed);
     state.laxity = options.skip_check.iter().copied().collect();
-    let sts = Arc::new(Sts::new(state, seed, control_state));
+    let sts = assemble(state, Clock::system(), options.ledger);
     let router = control::router(Arc::clone(&sts));
-    let wire = serve::Options {
-        title_case_headers: false,
-        keep_alive: true,
-        body_limit: MOST_BODY_BYTES,
-    };
-    Ok(serve::run(data, control_bound, router, sts, wire, out, stop).await?)
+    Ok(serve::run(data, control_bound, router, sts, wire(), out, stop).await?)
 }

@@ -30,6 +30,8 @@ pub enum Via {
     InstanceIdentity,
     /// AssumeRoleWithWebIdentity.
     WebIdentity,
+    /// AssumeRoleWithSAML.
+    Saml,
     /// GetSessionToken.
     SessionToken,
     /// GetFederationToken.
@@ -47,6 +49,7 @@ impl Via {
             Self::InstanceProfile => "instance-profile",
             Self::InstanceIdentity => "instance-identity",
             Self::WebIdentity => "web-identity",
+            Self::Saml => "saml",
             Self::SessionToken => "session-token",
             Self::FederationToken => "federation-token",
             Self::AssumeRoot => "assume-root",

@@ -126,6 +126,7 @@ impl From<ParameterError> for Refusal {
             ParameterError::MalformedPolicy { problem } => {
                 return Self::new(400, "MalformedPolicyDocument", text).because(problem.clone());
             }
+            ParameterError::PackedTooLarge { .. } => "PackedPolicyTooLarge",
             ParameterError::Constraints { .. } | ParameterError::BadArn { .. } | ParameterError::BadValue { .. } => {
                 "ValidationError"
             }
@@ -149,7 +150,8 @@ impl From<Decline> for Refusal {
             Decline::Forbidden { .. } => (403, "AccessDenied"),
             Decline::ExceedsRole | Decline::ExceedsChaining | Decline::SourceIdentityFixed => (400, "ValidationError"),
             Decline::TransitiveTagConflict => (400, "InvalidParameterValue"),
-            Decline::ExpiredIdentityToken { .. } => (400, "ExpiredTokenException"),
+            Decline::RejectedClaim { because } => return Self::new(403, "IDPRejectedClaim", text).because(because),
+            Decline::ExpiredIdentityToken { .. } | Decline::ExpiredAssertion => (400, "ExpiredTokenException"),
             Decline::InvalidAuthorizationMessage => (400, "InvalidAuthorizationMessageException"),
             Decline::OutboundDisabled { .. } => (403, "OutboundWebIdentityFederationDisabled"),
             Decline::DurationEscalation => (403, "SessionDurationEscalation"),

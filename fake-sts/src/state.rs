@@ -12,10 +12,11 @@ use crate::mint::expiration;
 use crate::oidc::{Issuer, Laxity};
 use crate::policy::{Attributes, Kind, Named, Policy, Standing, parse_text};
 use crate::provenance::{Provenance, Via};
+use crate::saml::{IdentityProvider, Metadata};
 use crate::seal::{Bearer, Opened, Sealer};
 use crate::secret::Secret;
 use crate::signature::{Key, KeyRing};
-use crate::world::{IssuerKind, IssuerPlan, User, World, bare_issuer, named};
+use crate::world::{IssuerKind, IssuerPlan, SamlProvider, SamlSource, User, World, bare_issuer, named};
 
 pub use crate::principal::Owner;
 
@@ -177,6 +178,8 @@ pub struct State {
     pub outbound: Option<Issuer>,
     /// What session tokens are written and read with.
     pub sealer: Sealer,
+    /// Identity providers that are played, of `[[saml_provider]]`.
+    pub identity_providers: Vec<IdentityProvider>,
     made_keys: u64,
 }
 
@@ -189,6 +192,7 @@ impl State {
             seed,
             issuers: world.issuers.iter().cloned().map(Issuer::new).collect(),
             outbound: outbound(&world).map(Issuer::new),
+            identity_providers: played(&world),
             world,
             permissive,
             laxity: Laxity::default(),
@@ -209,6 +213,32 @@ impl State {
             Some(token) => self.session(access_key_id, token).map(|session| session.arn),
             None => self.world.user(access_key_id).map(|user| user.arn.clone()),
         }
+    }
+
+    /// What is known of who stands behind a SAML provider; `None` when it is played and has no key yet, so that it signed nothing.
+    #[must_use]
+    pub fn saml_metadata(&self, provider: &SamlProvider) -> Option<Metadata> {
+        match &provider.source {
+            SamlSource::Foreign { metadata, .. } => Some(metadata.clone()),
+            SamlSource::Played { entity_id } => {
+                let played = self
+                    .identity_providers
+                    .iter()
+                    .find(|one| one.entity_id() == entity_id)?;
+                Some(Metadata {
+                    entity_id: entity_id.clone(),
+                    keys: vec![played.public_key()?.to_vec()],
+                    valid_until: None,
+                })
+            }
+        }
+    }
+
+    /// A played identity provider, to use.
+    pub fn identity_provider_mut(&mut self, entity_id: &str) -> Option<&mut IdentityProvider> {
+        self.identity_providers
+            .iter_mut()
+            .find(|one| one.entity_id() == entity_id)
     }
 
     /// Every issuer that is played, STS itself included.
@@ -301,6 +331,17 @@ impl State {
             }),
         }
     }
+}
+
+fn played(world: &World) -> Vec<IdentityProvider> {
+    let ids: BTreeSet<&str> = world
+        .saml_providers()
+        .filter_map(|provider| match &provider.source {
+            SamlSource::Played { entity_id } => Some(entity_id.as_str()),
+            SamlSource::Foreign { .. } => None,
+        })
+        .collect();
+    ids.into_iter().map(IdentityProvider::new).collect()
 }
 
 /// The issuer that STS is for an account's outbound federation; the real one's host name is a UUID of the account.

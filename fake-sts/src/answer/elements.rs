@@ -42,6 +42,20 @@ pub fn granted(session: &Session, form: &Form) -> (&'static str, Vec<Element>) {
             elements.extend(packed_size(packed));
             ("AssumeRoleWithWebIdentity", elements)
         }
+        Form::Saml(asserted, packed) => {
+            let mut elements = vec![
+                Element::Text("Issuer", asserted.issuer.clone()),
+                assumed_user(session),
+                credentials(session),
+                Element::Text("Audience", asserted.audience.clone()),
+                Element::Text("SubjectType", asserted.subject_type.clone()),
+            ];
+            elements.extend(packed_size(packed));
+            elements.push(Element::Text("NameQualifier", asserted.name_qualifier.clone()));
+            elements.extend(source_identity());
+            elements.push(Element::Text("Subject", asserted.subject.clone()));
+            ("AssumeRoleWithSAML", elements)
+        }
         Form::SessionToken => ("GetSessionToken", vec![credentials(session)]),
         Form::FederationToken(packed) => {
             let user = Element::Group(

@@ -21,6 +21,7 @@ use crate::permission;
 use crate::query::Parameters;
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::saml_identity::{self, Asserted};
 use crate::secret::Secret;
 use crate::session_token;
 use crate::signature::{self, Service};
@@ -78,6 +79,8 @@ pub enum Outcome {
 pub enum Form {
     /// AssumeRole.
     AssumeRole(Option<i64>),
+    /// AssumeRoleWithSAML.
+    Saml(Asserted, Option<i64>),
     /// AssumeRoleWithWebIdentity.
     WebIdentity(Identified, Option<i64>),
     /// GetSessionToken.
@@ -99,11 +102,13 @@ pub fn answer(state: &State, now: Timestamp, request: &Request, received: &Recei
         Front::Action(action) => *action,
     };
     let origin = origin_of(request);
-    if action == Action::AssumeRoleWithWebIdentity {
-        return match with_web_identity(state, &origin, now, &received.parameters) {
-            Ok(outcome) => outcome,
-            Err(refusal) => refused(refusal, None),
-        };
+    let unsigned = match action {
+        Action::AssumeRoleWithWebIdentity => Some(with_web_identity(state, &origin, now, &received.parameters)),
+        Action::AssumeRoleWithSaml => Some(with_saml(state, &origin, now, &received.parameters)),
+        _ => None,
+    };
+    if let Some(vouched) = unsigned {
+        return vouched.unwrap_or_else(|refusal| refused(refusal, None));
     }
     let caller = match signature::authenticate(request, Service::Sts, now, state) {
         Ok(caller) => caller,
@@ -135,11 +140,23 @@ fn with_web_identity(
 ) -> Result<Outcome, Refusal> {
     let asked = parameters::read_web_identity(parameters)?;
     let (grant, identified) = web_identity::decide(state, &asked, origin, now)?;
-    let packed = parameters::packed_size(asked.policy.as_ref(), &asked.policy_arns, &grant.tags);
+    let packed = parameters::packed_size(asked.policy.as_ref(), &asked.policy_arns, &grant.tags)?;
     Ok(Outcome::Granted {
         caller: grant.requester.clone(),
         grant: Box::new(grant),
         form: Form::WebIdentity(identified, packed),
+    })
+}
+
+/// Nor this one: the identity provider vouches.
+fn with_saml(state: &State, origin: &Origin, now: Timestamp, parameters: &Parameters) -> Result<Outcome, Refusal> {
+    let asked = parameters::read_saml(parameters)?;
+    let (grant, asserted) = saml_identity::decide(state, &asked, origin, now)?;
+    let packed = parameters::packed_size(asked.policy.as_ref(), &asked.policy_arns, &grant.tags)?;
+    Ok(Outcome::Granted {
+        caller: grant.requester.clone(),
+        grant: Box::new(grant),
+        form: Form::Saml(asserted, packed),
     })
 }
 
@@ -159,8 +176,8 @@ impl Asked<'_> {
             Action::GetCallerIdentity => Ok(self.result(action, elements::identity(self.caller))),
             Action::AssumeRole => {
                 let asked = parameters::read_assume_role(self.parameters)?;
+                let packed = parameters::packed_size(asked.policy.as_ref(), &asked.policy_arns, &asked.tags)?;
                 let grant = assume_role::decide(self.state, self.caller, &asked, self.origin, self.now)?;
-                let packed = parameters::packed_size(asked.policy.as_ref(), &asked.policy_arns, &asked.tags);
                 Ok(self.granted(grant, Form::AssumeRole(packed)))
             }
             Action::GetSessionToken => {
@@ -170,8 +187,8 @@ impl Asked<'_> {
             }
             Action::GetFederationToken => {
                 let asked = parameters::read_federation_token(self.parameters)?;
+                let packed = parameters::packed_size(asked.policy.as_ref(), &asked.policy_arns, &asked.tags)?;
                 let grant = session_token::decide_federation(self.state, self.caller, &asked, self.origin, self.now)?;
-                let packed = parameters::packed_size(asked.policy.as_ref(), &asked.policy_arns, &asked.tags);
                 // This one tells of it even where there is nothing.
                 Ok(self.granted(grant, Form::FederationToken(packed.unwrap_or_default())))
             }
@@ -201,7 +218,9 @@ impl Asked<'_> {
                 })
             }
             // Answered before anybody was known.
-            Action::AssumeRoleWithWebIdentity => Err(Refusal::not_implemented(action.name())),
+            Action::AssumeRoleWithWebIdentity | Action::AssumeRoleWithSaml => {
+                Err(Refusal::not_implemented(action.name()))
+            }
         }
     }
 
@@ -255,6 +274,7 @@ pub fn origin_of(request: &Request) -> Origin {
 pub const FACTS: &[&str] = &[
     "action",
     "role_arn",
+    "principal_arn",
     "session_name",
     "external_id",
     "duration",
@@ -267,9 +287,10 @@ pub const FACTS: &[&str] = &[
 /// What a request states, before anything of it is believed.
 #[must_use]
 pub fn facts(state: &State, request: &Request, received: &Received) -> Facts {
-    const NAMED: [(&str, &str); 6] = [
+    const NAMED: [(&str, &str); 7] = [
         ("action", "Action"),
         ("role_arn", "RoleArn"),
+        ("principal_arn", "PrincipalArn"),
         ("session_name", "RoleSessionName"),
         ("external_id", "ExternalId"),
         ("duration", "DurationSeconds"),

@@ -5,6 +5,7 @@ mod assume;
 mod envelopes;
 mod others;
 mod parameters;
+mod saml;
 mod web_identity;
 
 use bytes::Bytes;
@@ -183,6 +184,23 @@ impl Bench {
                 .push(("x-amz-security-token".to_owned(), token.expose().to_owned()));
         }
         request
+    }
+
+    /// A request that nobody signed.
+    pub(super) fn unsigned(&self, form: &str) -> Request {
+        Request {
+            method: "POST".to_owned(),
+            path: "/".to_owned(),
+            headers: vec![
+                ("host".to_owned(), "127.0.0.1:4566".to_owned()),
+                (
+                    "content-type".to_owned(),
+                    "application/x-www-form-urlencoded".to_owned(),
+                ),
+            ],
+            body: Bytes::from(format!("{form}&Version=2011-06-15")),
+            ..Request::default()
+        }
     }
 
     pub(crate) fn outcome(&self, request: &Request) -> Outcome {

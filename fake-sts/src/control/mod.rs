@@ -1,6 +1,7 @@
 //! The control routes that only this fake has: credentials of an instance, and roles. It must not be reachable by jobs.
 
 mod federation;
+mod saml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 pub use federation::{TokenRefused, WantedToken, issue_token};
+pub use saml::{AssertionRefused, Made, make_assertion};
 
 use crate::arn::RoleArn;
 use crate::mint::Grant;
@@ -108,7 +110,10 @@ pub fn decide(state: &State, wanted: &Wanted) -> Result<Grant, WantedError> {
     })?;
     let role = state.world.role_by_arn(&arn);
     match (wanted.via, role) {
-        (Via::AssumeRole | Via::WebIdentity | Via::SessionToken | Via::FederationToken | Via::AssumeRoot, _) => {
+        (
+            Via::AssumeRole | Via::WebIdentity | Via::Saml | Via::SessionToken | Via::FederationToken | Via::AssumeRoot,
+            _,
+        ) => {
             return Err(WantedError::BadVia);
         }
         (Via::InstanceIdentity, _) => {}
@@ -170,6 +175,7 @@ pub fn router(sts: Arc<Sts>) -> Router {
         .route("/roles/{name}", put(put_role).delete(delete_role))
         .route("/roles/{name}/revoke", post(revoke))
         .merge(federation::routes())
+        .merge(saml::routes())
         .with_state(Arc::clone(&sts));
     control::router(sts.control().clone()).merge(own)
 }

@@ -1,4 +1,4 @@
-//! The slice of IAM around STS, through its Query API: roles, users, keys, policies, instance profiles and OIDC providers can be made and
+//! The slice of IAM around STS, through its Query API: roles, users, keys, policies, instance profiles and identity providers can be made and
 //! looked at by the tools that make them at AWS. A request is authenticated, allowed by the caller's policies, and then carried out on the
 //! world. It must not know sessions.
 
@@ -7,6 +7,7 @@ mod policies;
 mod profiles;
 mod providers;
 mod roles;
+mod saml;
 mod simulate;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ enum About {
     Policy,
     Profile,
     Provider,
+    SamlProvider,
     Everything,
 }
 
@@ -68,6 +70,7 @@ const ACTIONS: &[(&str, About, Handler)] = &[
     ("CreateOpenIDConnectProvider", About::Provider, providers::create),
     ("CreatePolicy", About::Policy, policies::create),
     ("CreateRole", About::Role, roles::create),
+    ("CreateSAMLProvider", About::SamlProvider, saml::create),
     ("CreateUser", About::User, users::create),
     ("DeleteAccessKey", About::User, users::delete_key),
     ("DeleteInstanceProfile", About::Profile, profiles::delete),
@@ -76,6 +79,7 @@ const ACTIONS: &[(&str, About, Handler)] = &[
     ("DeleteRole", About::Role, roles::delete),
     ("DeleteRolePermissionsBoundary", About::Role, policies::unbind_role),
     ("DeleteRolePolicy", About::Role, policies::delete_from_role),
+    ("DeleteSAMLProvider", About::SamlProvider, saml::delete),
     ("DeleteUser", About::User, users::delete),
     ("DeleteUserPolicy", About::User, policies::delete_from_user),
     ("DetachRolePolicy", About::Role, policies::detach_from_role),
@@ -86,6 +90,7 @@ const ACTIONS: &[(&str, About, Handler)] = &[
     ("GetPolicyVersion", About::Policy, policies::get_version),
     ("GetRole", About::Role, roles::get),
     ("GetRolePolicy", About::Role, policies::get_of_role),
+    ("GetSAMLProvider", About::SamlProvider, saml::get),
     ("GetUser", About::User, users::get),
     ("GetUserPolicy", About::User, policies::get_of_user),
     ("ListAccessKeys", About::User, users::list_keys),
@@ -97,6 +102,7 @@ const ACTIONS: &[(&str, About, Handler)] = &[
     ("ListRolePolicies", About::Role, policies::list_of_role),
     ("ListRoleTags", About::Role, roles::list_tags),
     ("ListRoles", About::Everything, roles::list),
+    ("ListSAMLProviders", About::Everything, saml::list),
     ("ListUserPolicies", About::User, policies::list_of_user),
     ("ListUsers", About::Everything, users::list),
     ("PutRolePermissionsBoundary", About::Role, policies::bind_role),
@@ -119,6 +125,7 @@ const ACTIONS: &[(&str, About, Handler)] = &[
         providers::update_thumbprints,
     ),
     ("UpdateRole", About::Role, roles::update),
+    ("UpdateSAMLProvider", About::SamlProvider, saml::update),
 ];
 
 /// The action of that name, if the slice has it.
@@ -233,6 +240,10 @@ impl Call<'_> {
             About::Policy => match self.parameters.get("PolicyArn") {
                 Some(arn) => arn.to_owned(),
                 None => format!("{prefix}policy{path}{}", text("PolicyName")),
+            },
+            About::SamlProvider => match self.parameters.get("SAMLProviderArn") {
+                Some(arn) => arn.to_owned(),
+                None => format!("{prefix}saml-provider/{}", text("Name")),
             },
             About::Provider => match self.parameters.get("OpenIDConnectProviderArn") {
                 Some(arn) => arn.to_owned(),

@@ -15,7 +15,7 @@ pub(crate) use claims::uuid;
 pub use claims::{Job, ServiceAccount, gitlab_claims, kubernetes_claims};
 pub use issuer::{Issuer, IssuerError};
 pub use jwk::{Jwk, KeyMaterial, read_jwks};
-pub(crate) use key::overlay;
+pub(crate) use key::{overlay, take};
 pub use key::{Extras, SigningKey};
 pub use laxity::{Check, Laxity, Reading};
 pub(crate) use token::session_tags;

@@ -16,8 +16,8 @@ use crate::secret::Secret;
 use check::{ARN_TEXT, Check, DIGITS_TEXT, EXTERNAL_ID_TEXT, NAME_TEXT, POLICY_TEXT, SERIAL_TEXT};
 
 pub use others::{
-    AccessKeyInfo, DecodeMessage, FederationToken, RootSession, SessionToken, WebIdentity, WebToken,
-    read_access_key_info, read_decode_message, read_federation_token, read_root_session, read_session_token,
+    AccessKeyInfo, DecodeMessage, FederationToken, RootSession, SamlIdentity, SessionToken, WebIdentity, WebToken,
+    read_access_key_info, read_decode_message, read_federation_token, read_root_session, read_saml, read_session_token,
     read_web_identity, read_web_token,
 };
 
@@ -97,6 +97,14 @@ pub enum ParameterError {
         /// What this fake's reader says, for the ledger.
         problem: String,
     },
+    /// Session policies and tags are larger than what a session can carry.
+    #[error("{}", packed_text(*.percent, *.of_tags))]
+    PackedTooLarge {
+        /// Of what it can.
+        percent: i64,
+        /// Whether the tags alone are.
+        of_tags: bool,
+    },
     /// A value that is none of those that exist.
     #[error("{text}")]
     BadValue {
@@ -109,6 +117,14 @@ pub enum ParameterError {
         /// Its name.
         parameter: &'static str,
     },
+}
+
+fn packed_text(percent: i64, of_tags: bool) -> String {
+    if of_tags {
+        format!("Packed size of session tags consumes {percent}% of allotted space.")
+    } else {
+        format!("Packed policy consumes {percent}% of allotted space, please use smaller policy.")
+    }
 }
 
 fn join_violations(violations: &[String]) -> String {
@@ -259,18 +275,27 @@ fn read_tags(tags: Vec<(String, String)>, parameters: &Parameters) -> Result<Tag
     Ok((tags.into_iter().collect(), keys))
 }
 
-/// How much of its limit the session policies and tags take, in percent; `None` when neither was given.
-#[must_use]
+/// How much of its limit the session policies and tags take, in percent; `None` when neither was given. How STS packs them is not known: here
+/// each byte counts.
+///
+/// # Errors
+/// More than all of it.
 pub fn packed_size(
     policy: Option<&(String, Policy)>,
     policy_arns: &[String],
     tags: &BTreeMap<String, String>,
-) -> Option<i64> {
+) -> Result<Option<i64>, ParameterError> {
     if policy.is_none() && policy_arns.is_empty() && tags.is_empty() {
-        return None;
+        return Ok(None);
     }
+    let percent = |bytes: usize| i64::try_from((bytes * 100).div_ceil(PACKED_LIMIT)).unwrap_or(i64::MAX);
     let policy = policy.map_or(0, |(text, _)| text.len());
     let tags: usize = tags.iter().map(|(key, value)| key.len() + value.len()).sum();
     let arns: usize = policy_arns.iter().map(String::len).sum();
-    i64::try_from(((policy + arns + tags) * 100).div_ceil(PACKED_LIMIT)).ok()
+    for (percent, of_tags) in [(percent(tags), true), (percent(policy + arns + tags), false)] {
+        if percent > 100 {
+            return Err(ParameterError::PackedTooLarge { percent, of_tags });
+        }
+    }
+    Ok(Some(percent(policy + arns + tags)))
 }

@@ -30,6 +30,23 @@ pub struct WebIdentity {
     pub policy_arns: Vec<String>,
 }
 
+/// A well-formed AssumeRoleWithSAML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SamlIdentity {
+    /// As sent.
+    pub role_arn: String,
+    /// The SAML provider, as sent.
+    pub principal_arn: String,
+    /// The response, in base64.
+    pub assertion: Secret,
+    /// In seconds, if the request names it.
+    pub duration: Option<i32>,
+    /// The session policy: its text, and what it says.
+    pub policy: Option<(String, Policy)>,
+    /// Managed session policies, as sent.
+    pub policy_arns: Vec<String>,
+}
+
 /// A well-formed GetSessionToken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionToken {
@@ -140,6 +157,40 @@ pub fn read_web_identity(parameters: &Parameters) -> Result<WebIdentity, Paramet
         session_name,
         duration: duration.unwrap_or(DEFAULT_DURATION),
         token: Secret::new(token),
+        policy: policy.map(|text| read_policy(&text)).transpose()?,
+        policy_arns,
+    })
+}
+
+/// Reads AssumeRoleWithSAML.
+///
+/// # Errors
+/// As [`super::read_assume_role`].
+pub fn read_saml(parameters: &Parameters) -> Result<SamlIdentity, ParameterError> {
+    let duration = duration_of(parameters)?;
+    let mut check = Check::default();
+    let arn = |check: &mut Check, name: &str, member: &str| {
+        check.text(parameters, name, member, 20..=2_048, Some(&ARN_TEXT), true)
+    };
+    let role_arn = arn(&mut check, "RoleArn", "roleArn");
+    let principal_arn = arn(&mut check, "PrincipalArn", "principalArn");
+    let assertion = check.secret(parameters, "SAMLAssertion", "sAMLAssertion", 4..=100_000);
+    let policy_arns = check.policy_arns(parameters);
+    let policy = check.text(parameters, "Policy", "policy", 1..=2_048, Some(&POLICY_TEXT), false);
+    range(&mut check, duration, 900, 43_200);
+    check.done()?;
+    let (Some(role_arn), Some(principal_arn), Some(assertion)) = (role_arn, principal_arn, assertion) else {
+        return Err(ParameterError::Constraints { violations: Vec::new() });
+    };
+    check_arns(&role_arn, &policy_arns)?;
+    if Arn::parse(&principal_arn).is_none() {
+        return Err(ParameterError::BadArn { arn: principal_arn });
+    }
+    Ok(SamlIdentity {
+        role_arn,
+        principal_arn,
+        assertion: Secret::new(assertion),
+        duration,
         policy: policy.map(|text| read_policy(&text)).transpose()?,
         policy_arns,
     })

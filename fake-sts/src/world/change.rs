@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fake_kit::seed::Seed;
 use serde_json::Value;
 
-use super::{AccessKey, Key, Managed, OidcProvider, Profile, Role, User, World, role_id, user_id};
+use super::{AccessKey, Key, Managed, OidcProvider, Profile, Role, SamlProvider, User, World, role_id, user_id};
 use crate::policy::{Document, Kind, Principal, read_document};
 
 impl World {
@@ -107,6 +107,16 @@ impl World {
     /// Deletes an identity provider.
     pub fn delete_provider(&mut self, arn: &str) -> Option<OidcProvider> {
         self.providers.remove(arn)
+    }
+
+    /// Registers a SAML provider, or changes it.
+    pub fn put_saml_provider(&mut self, provider: SamlProvider) {
+        self.saml_providers.insert(provider.arn.clone(), provider);
+    }
+
+    /// Deletes a SAML provider.
+    pub fn delete_saml_provider(&mut self, arn: &str) -> Option<SamlProvider> {
+        self.saml_providers.remove(arn)
     }
 
     fn generation(&self, kind: &'static str, key: &Key) -> u64 {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::saml::Metadata;
+
 /// An OIDC provider that is registered in an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OidcProvider {
@@ -18,6 +20,42 @@ pub struct OidcProvider {
     pub thumbprints: Vec<String>,
     /// Off in AWS: every claim becomes a condition key, so that what AWS does not offer can be tried.
     pub custom_claims: bool,
+}
+
+/// Where the metadata of a SAML provider are from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SamlSource {
+    /// The fake plays the identity provider of this entity id.
+    Played {
+        /// Who issues the assertions.
+        entity_id: String,
+    },
+    /// Somebody else's.
+    Foreign {
+        /// As registered.
+        document: String,
+        /// What it says.
+        metadata: Metadata,
+    },
+}
+
+/// A SAML provider that is registered in an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SamlProvider {
+    /// `arn:aws:iam::ACCOUNT:saml-provider/NAME`.
+    pub arn: String,
+    /// Twelve digits.
+    pub account: String,
+    /// Its friendly name.
+    pub name: String,
+    /// Its metadata.
+    pub source: SamlSource,
+}
+
+/// The ARN of a SAML provider.
+#[must_use]
+pub(crate) fn saml_provider_arn(partition: &str, account: &str, name: &str) -> String {
+    format!("arn:{partition}:iam::{account}:saml-provider/{name}")
 }
 
 /// What an issuer's tokens look like.

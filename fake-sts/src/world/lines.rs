@@ -1,12 +1,16 @@
 //! TOML to JSON values, and which line each field stands on, so that one reader serves files and the control API. It must not know what
 //! the fields mean.
 
+mod parts;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+pub(super) use parts::{parse_role, take_apart};
 
 /// Line numbers by field path, such as `role[0].trust.Statement[1]`.
 #[derive(Debug, Default)]

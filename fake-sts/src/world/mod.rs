@@ -19,10 +19,10 @@ use crate::arn::RoleArn;
 use crate::policy::{Attributes, Document};
 use crate::secret::Secret;
 
-pub(crate) use federation::{bare_issuer, provider_arn};
+pub(crate) use federation::{bare_issuer, provider_arn, saml_provider_arn};
 pub(crate) use holder::named;
 
-pub use federation::{IssuerKind, IssuerPlan, OidcProvider, Organization};
+pub use federation::{IssuerKind, IssuerPlan, OidcProvider, Organization, SamlProvider, SamlSource};
 pub use holder::{ADMINISTRATOR, Holder};
 pub use read::{Fault, Faults, read, read_role};
 
@@ -169,6 +169,7 @@ pub struct World {
     pub(super) managed: BTreeMap<String, Managed>,
     pub(super) profiles: BTreeMap<Key, Profile>,
     pub(super) providers: BTreeMap<String, OidcProvider>,
+    pub(super) saml_providers: BTreeMap<String, SamlProvider>,
     pub(super) generations: BTreeMap<(&'static str, Key), u64>,
 }
 
@@ -187,6 +188,7 @@ impl World {
             managed: managed.into_iter().map(|one| (one.arn.clone(), one)).collect(),
             profiles: BTreeMap::new(),
             providers: BTreeMap::new(),
+            saml_providers: BTreeMap::new(),
             generations: BTreeMap::new(),
         }
     }
@@ -251,6 +253,17 @@ impl World {
     /// Every identity provider.
     pub fn providers(&self) -> impl Iterator<Item = &OidcProvider> {
         self.providers.values()
+    }
+
+    /// A SAML provider.
+    #[must_use]
+    pub fn saml_provider(&self, arn: &str) -> Option<&SamlProvider> {
+        self.saml_providers.get(arn)
+    }
+
+    /// Every SAML provider.
+    pub fn saml_providers(&self) -> impl Iterator<Item = &SamlProvider> {
+        self.saml_providers.values()
     }
 
     /// The provider that an account has registered for an issuer.

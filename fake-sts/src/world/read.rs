@@ -3,7 +3,7 @@
 mod federation;
 mod principals;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -66,6 +66,10 @@ impl fmt::Display for Faults {
 /// # Errors
 /// Every fault at once.
 pub fn read(text: &str, file: &str, seed: &Seed) -> Result<World, Faults> {
+    if let Some(world) = read_in_parts(text, seed) {
+        return Ok(world);
+    }
+    // Only the whole tells every fault, and where it is.
     let value = lines::parse(text).map_err(|faults| Faults {
         file: file.to_owned(),
         faults: faults
@@ -79,8 +83,21 @@ pub fn read(text: &str, file: &str, seed: &Seed) -> Result<World, Faults> {
             .collect(),
     })?;
     let mut reader = Reader::default();
-    let world = reader.world(&value, seed);
+    let world = reader.world(&value, &[], seed);
     reader.finish(file, text, world)
+}
+
+/// A world without faults, of a file that describes its roles in the usual way.
+fn read_in_parts(text: &str, seed: &Seed) -> Option<World> {
+    let parts = lines::take_apart(text);
+    let rest = lines::parse(&parts.rest).ok()?;
+    // They would be two lists of one name.
+    if !parts.roles.is_empty() && rest.get("role").is_some() {
+        return None;
+    }
+    let mut reader = Reader::default();
+    let world = reader.world(&rest, &parts.roles, seed)?;
+    reader.faults.is_empty().then_some(world)
 }
 
 /// Reads one `[[role]]`, as JSON, for an account.
@@ -146,7 +163,8 @@ impl Reader {
         }
     }
 
-    fn world(&mut self, value: &Value, seed: &Seed) -> Option<World> {
+    /// Reads a world; its roles stand in it, or in parts of their own.
+    fn world(&mut self, value: &Value, parts: &[&str], seed: &Seed) -> Option<World> {
         let table = value.as_object()?;
         let known: Vec<&str> = [
             "account",
@@ -154,6 +172,7 @@ impl Reader {
             "user",
             "policy",
             "oidc_provider",
+            "saml_provider",
             "issuer",
             "organization",
         ]
@@ -169,18 +188,11 @@ impl Reader {
             outbound_web_identity: false,
         });
         let mut world = World::new(account);
-        let mut names = BTreeSet::new();
         for (field, entry) in self.entries(table, "role") {
-            if let Some(role) = self.role(&field, entry, &world.account.clone()) {
-                if !names.insert((role.arn.account.clone(), role.arn.name.clone())) {
-                    self.fault(
-                        &format!("{field}.name"),
-                        "is taken in this account",
-                        "role names are unique whatever their path; rename one",
-                    );
-                }
-                world.put_role(role, seed);
-            }
+            self.add_role(&field, entry, &mut world, seed);
+        }
+        for (index, part) in parts.iter().enumerate() {
+            self.add_role(&format!("role[{index}]"), &lines::parse_role(part)?, &mut world, seed);
         }
         for (field, entry) in self.entries(table, "user") {
             if let Some((user, key)) = self.user(&field, entry, &world.account.clone()) {
@@ -196,6 +208,20 @@ impl Reader {
         }
         self.federation(table, &mut world, seed);
         Some(world)
+    }
+
+    fn add_role(&mut self, field: &str, entry: &Map<String, Value>, world: &mut World, seed: &Seed) {
+        let Some(role) = self.role(field, entry, &world.account) else {
+            return;
+        };
+        if world.role(&role.arn.account, &role.arn.name).is_some() {
+            self.fault(
+                &format!("{field}.name"),
+                "is taken in this account",
+                "role names are unique whatever their path; rename one",
+            );
+        }
+        world.put_role(role, seed);
     }
 
     fn entries<'a>(&mut self, table: &'a Map<String, Value>, name: &str) -> Vec<(String, &'a Map<String, Value>)> {

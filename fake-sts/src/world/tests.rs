@@ -70,7 +70,7 @@ access_key_id = "ASIA1"
     world.toml:25: user[0].access_key_id is no long-lived key id
       hint: begin it with AKIA and use 16 to 128 letters and digits
     world.toml:27: usr is not known
-      hint: remove it, or use one of account, role, user, policy, oidc_provider, issuer, organization, instance
+      hint: remove it, or use one of account, role, user, policy, oidc_provider, saml_provider, issuer, organization, instance
     "#);
 }
 

@@ -56,6 +56,13 @@ def token(**claims):
     return control("POST", "/tokens", wanted)["token"]
 
 
+PEOPLE = "arn:aws:iam::123456789012:role/people"
+
+
+def assertion(**claim):
+    return control("POST", "/saml-responses", {"roles": [PEOPLE], "subject": "alice", **claim})
+
+
 def refused(call, code, **arguments):
     try:
         call(**arguments)
@@ -99,6 +106,11 @@ def boto3_operations():
     answer = sts.assume_role_with_web_identity(RoleArn=DEPLOY, RoleSessionName="job-2", WebIdentityToken=token())
     assert answer["SubjectFromWebIdentityToken"] == "project_path:group/app:ref_type:branch:ref:main"
     assert answer["Provider"] == answer["Audience"] == "https://gitlab.example.com"
+    made = assertion(tags={"team": "blue"}, session_duration=1800)
+    answer = sts.assume_role_with_saml(RoleArn=PEOPLE, PrincipalArn=made["provider"], SAMLAssertion=made["assertion"])
+    assert (answer["Subject"], answer["SubjectType"], answer["Issuer"]) == ("alice", "persistent", "https://idp.example.com/saml")
+    assert answer["Audience"] == "https://signin.aws.amazon.com/saml" and len(answer["NameQualifier"]) == 28
+    assert client(keys=of(answer["Credentials"])).get_caller_identity()["Arn"].endswith("assumed-role/people/alice")
 
 
 def boto3_errors():
@@ -119,6 +131,16 @@ def boto3_errors():
     refused(web, "AccessDenied", RoleArn=DEPLOY, RoleSessionName="job-1", WebIdentityToken=other)
     expired = token(exp=1)
     refused(web, "ExpiredTokenException", RoleArn=DEPLOY, RoleSessionName="job-1", WebIdentityToken=expired)
+    saml = sts.assume_role_with_saml
+    made = assertion(sign="nothing")
+    refused(saml, "InvalidIdentityToken", RoleArn=PEOPLE, PrincipalArn=made["provider"], SAMLAssertion=made["assertion"])
+    made = assertion(lifetime_seconds=0)
+    refused(saml, "ExpiredTokenException", RoleArn=PEOPLE, PrincipalArn=made["provider"], SAMLAssertion=made["assertion"])
+    denied = DEPLOY.replace("deploy", "closed")
+    made = assertion(roles=[denied])
+    refused(saml, "AccessDenied", RoleArn=denied, PrincipalArn=made["provider"], SAMLAssertion=made["assertion"])
+    tags = [{"Key": f"k{n}", "Value": "v" * 250} for n in range(20)]
+    refused(assume, "PackedPolicyTooLarge", RoleArn=DEPLOY, RoleSessionName="job-1", Tags=tags)
     refused(sts.decode_authorization_message, "InvalidAuthorizationMessageException", EncodedMessage="x")
     refused(client(keys=keys).get_session_token, "AccessDenied")
     try:
@@ -138,16 +160,55 @@ def boto3_retries():
         fault("AssumeRoleWithWebIdentity", status, code)
         sts.assume_role_with_web_identity(RoleArn=DEPLOY, RoleSessionName="job-1", WebIdentityToken=token())
         assert asked("AssumeRoleWithWebIdentity") == before + 2, code
+    # Each class of botocore's standard mode that STS can be in.
+    for status, code, attempts in (
+        (400, "RequestLimitExceeded", 2),
+        (400, "ThrottlingException", 2),
+        (429, "TooManyRequestsException", 2),
+        (400, "RequestTimeout", 2),
+        (502, "BadGateway", 2),
+        (504, "GatewayTimeout", 2),
+        (403, "AccessDenied", 1),
+        (403, "ExpiredToken", 1),
+        (403, "InvalidClientTokenId", 1),
+        (403, "SignatureDoesNotMatch", 1),
+        (400, "ValidationError", 1),
+        (403, "RegionDisabledException", 1),
+        (501, "NotImplemented", 1),
+    ):
+        before = asked("GetCallerIdentity")
+        fault("GetCallerIdentity", status, code)
+        if attempts == 1:
+            refused(sts.get_caller_identity, code)
+        else:
+            sts.get_caller_identity()
+        assert asked("GetCallerIdentity") == before + attempts, (code, asked("GetCallerIdentity") - before)
     before = asked("GetCallerIdentity")
-    fault("GetCallerIdentity", 403, "AccessDenied")
-    refused(sts.get_caller_identity, "AccessDenied")
-    assert asked("GetCallerIdentity") == before + 1
     fault("GetCallerIdentity", 400, "Throttling", times=3)
     refused(sts.get_caller_identity, "Throttling")
-    assert asked("GetCallerIdentity") == before + 4
+    assert asked("GetCallerIdentity") == before + 3
     # An answer that never comes.
     control("POST", "/faults", {"match": {"action": "GetCallerIdentity"}, "times": 1, "effect": {"reset": True}})
+    before = asked("GetCallerIdentity")
     assert sts.get_caller_identity()["Account"] == "123456789012"
+    assert asked("GetCallerIdentity") == before + 2
+    # The mode that is the default of older versions retries the same.
+    legacy = client(mode="legacy")
+    for status, code in ((400, "Throttling"), (503, "ServiceUnavailable")):
+        before = asked("GetCallerIdentity")
+        fault("GetCallerIdentity", status, code)
+        legacy.get_caller_identity()
+        assert asked("GetCallerIdentity") == before + 2, code
+
+
+def boto3_skew():
+    """A clock that is off by an hour: boto3 says so and does not try again."""
+    sts = client()
+    control("POST", "/clock", {"advance_seconds": 3600})
+    before = asked("GetCallerIdentity")
+    error = refused(sts.get_caller_identity, "SignatureDoesNotMatch")
+    assert error.response["Error"]["Message"].startswith("Signature expired: "), error
+    assert asked("GetCallerIdentity") == before + 1
 
 
 def boto3_iam():
@@ -178,6 +239,15 @@ def boto3_iam():
     assert iam.get_instance_profile(InstanceProfileName="made")["InstanceProfile"]["Roles"][0]["RoleName"] == "made"
     arn = iam.create_open_id_connect_provider(Url="https://new.example.com", ClientIDList=["x"])["OpenIDConnectProviderArn"]
     assert iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)["ClientIDList"] == ["x"]
+    metadata = assertion()["metadata"]
+    arn = iam.create_saml_provider(Name="made", SAMLMetadataDocument=metadata)["SAMLProviderArn"]
+    assert iam.get_saml_provider(SAMLProviderArn=arn)["SAMLMetadataDocument"] == metadata
+    assert [one["Arn"].split("/")[-1] for one in iam.list_saml_providers()["SAMLProviderList"]] == ["corp", "made"]
+    refused(iam.create_saml_provider, "EntityAlreadyExists", Name="made", SAMLMetadataDocument=metadata)
+    refused(iam.create_saml_provider, "InvalidInput", Name="bad", SAMLMetadataDocument="<x/>" * 250)
+    assert iam.update_saml_provider(SAMLProviderArn=arn, SAMLMetadataDocument=metadata)["SAMLProviderArn"] == arn
+    iam.delete_saml_provider(SAMLProviderArn=arn)
+    refused(iam.get_saml_provider, "NoSuchEntity", SAMLProviderArn=arn)
     results = iam.simulate_principal_policy(PolicySourceArn=role["Arn"], ActionNames=["s3:GetObject", "ec2:RunInstances"])
     assert [one["EvalDecision"] for one in results["EvaluationResults"]] == ["allowed", "implicitDeny"]
     refused(iam.get_role, "NoSuchEntity", RoleName="none")
@@ -256,6 +326,9 @@ def cli_operations():
     assert cli("sts", "get-caller-identity", keys=of(answer["Credentials"]))["Arn"].endswith("deploy/job-1")
     answer = cli("sts", "assume-role-with-web-identity", "--role-arn", DEPLOY, "--role-session-name", "j2", "--web-identity-token", token())
     assert answer["Audience"] == "https://gitlab.example.com"
+    made = assertion()
+    answer = cli("sts", "assume-role-with-saml", "--role-arn", PEOPLE, "--principal-arn", made["provider"], "--saml-assertion", made["assertion"])
+    assert answer["Subject"] == "alice"
     assert "Credentials" in cli("sts", "get-session-token")
     assert cli("sts", "get-federation-token", "--name", "ci")["FederatedUser"]["Arn"].endswith("federated-user/ci")
     assert cli("sts", "get-access-key-info", "--access-key-id", "ASIAQNZGKIQY56JQ7WML")["Account"] == "029608264753"
@@ -269,7 +342,7 @@ def cli_operations():
     role = cli("iam", "create-role", "--role-name", "made", "--assume-role-policy-document", trust)["Role"]
     assert role["Arn"] == "arn:aws:iam::123456789012:role/made"
     names = [one["RoleName"] for one in cli("iam", "list-roles")["Roles"]]
-    assert names == ["closed", "deploy", "made"]
+    assert names == ["closed", "deploy", "made", "people"]
     cli("iam", "delete-role", "--role-name", "made")
 
 
@@ -278,9 +351,24 @@ def cli_errors():
     cli("sts", "assume-role", "--role-arn", closed, "--role-session-name", "job-1", fails="(AccessDenied)")
     cli("sts", "get-caller-identity", keys={**KEYS, "aws_secret_access_key": "x"}, fails="(SignatureDoesNotMatch)")
     cli("sts", "assume-role-with-web-identity", "--role-arn", DEPLOY, "--role-session-name", "j2", "--web-identity-token", "a.b.c", fails="(InvalidIdentityToken)")
+    made = assertion(sign="nothing")
+    cli("sts", "assume-role-with-saml", "--role-arn", PEOPLE, "--principal-arn", made["provider"], "--saml-assertion", made["assertion"], fails="(InvalidIdentityToken)")
     cli("iam", "get-role", "--role-name", "none", fails="(NoSuchEntity)")
-    fault("GetCallerIdentity", 503, "ServiceUnavailable")
+    for status, code, attempts in (
+        (503, "ServiceUnavailable", 2),
+        (400, "Throttling", 2),
+        # The first version of the CLI, in its legacy mode, takes this one for final unless the status is 503.
+        (400, "RequestLimitExceeded", 1),
+        (503, "RequestLimitExceeded", 2),
+        (403, "ExpiredToken", 1),
+    ):
+        fault("GetCallerIdentity", status, code)
+        before = asked("GetCallerIdentity")
+        told = cli("sts", "get-caller-identity", fails=f"({code})" if attempts == 1 else None)
+        assert attempts == 1 or told["Account"] == "123456789012"
+        assert asked("GetCallerIdentity") == before + attempts, code
     before = asked("GetCallerIdentity")
+    control("POST", "/faults", {"match": {"action": "GetCallerIdentity"}, "times": 1, "effect": {"reset": True}})
     assert cli("sts", "get-caller-identity")["Account"] == "123456789012"
     assert asked("GetCallerIdentity") == before + 2
 

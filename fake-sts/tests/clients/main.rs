@@ -13,10 +13,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// The versions that the answers were judged by.
 const PACKAGES: [&str; 2] = ["boto3==1.43.11", "awscli==1.45.11"];
 
-const CASES: [&str; 8] = [
+const CASES: [&str; 9] = [
     "boto3_operations",
     "boto3_errors",
     "boto3_retries",
+    "boto3_skew",
     "boto3_iam",
     "boto3_presigned",
     "boto3_web_identity_provider",

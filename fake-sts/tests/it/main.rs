@@ -9,8 +9,12 @@ mod fake;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod library;
+#[cfg(test)]
 mod others;
 #[cfg(test)]
 mod program;
+#[cfg(test)]
+mod retries;
 #[cfg(test)]
 mod sdk;

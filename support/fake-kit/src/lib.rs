@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod listen;
 pub mod malformed;
 pub mod paging;
+pub mod plant;
 pub mod question;
 pub mod seed;
 pub mod serve;

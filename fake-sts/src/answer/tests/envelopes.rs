@@ -196,13 +196,13 @@ fn unknown_actions_and_versions_are_refused_before_any_signature() {
 #[test]
 fn an_action_that_the_fake_lacks_says_so() {
     let mut bench = Bench::new();
-    insta::assert_snapshot!(bench.text(&get("/?Action=AssumeRoleWithSAML&Version=2011-06-15")), @r#"
+    insta::assert_snapshot!(bench.text(&get("/?Action=GetDelegatedAccessToken&Version=2011-06-15")), @r#"
     501
     <ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
       <Error>
         <Type>Receiver</Type>
         <Code>NotImplemented</Code>
-        <Message>fake-sts does not implement AssumeRoleWithSAML</Message>
+        <Message>fake-sts does not implement GetDelegatedAccessToken</Message>
       </Error>
       <RequestId>R</RequestId>
     </ErrorResponse>

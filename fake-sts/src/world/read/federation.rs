@@ -7,8 +7,10 @@ use super::Reader;
 use crate::arn::{Arn, is_account};
 use crate::oidc::Algorithm;
 use crate::policy::Kind;
+use crate::saml::read_metadata;
 use crate::world::federation::{
-    IssuerKind, IssuerPlan, OidcProvider, Organization, SUB_COMPONENTS, bare_issuer, provider_arn,
+    IssuerKind, IssuerPlan, OidcProvider, Organization, SUB_COMPONENTS, SamlProvider, SamlSource, bare_issuer,
+    provider_arn, saml_provider_arn,
 };
 use crate::world::{Account, Managed, World};
 
@@ -22,6 +24,14 @@ impl Reader {
         for (field, entry) in self.entries(table, "oidc_provider") {
             if let Some(provider) = self.provider(&field, entry, &world.account) {
                 world.put_provider(provider);
+            }
+        }
+        for (field, entry) in self.entries(table, "saml_provider") {
+            if let Some(provider) = self.saml_provider(&field, entry, &world.account) {
+                if world.saml_provider(&provider.arn).is_some() {
+                    self.fault(&format!("{field}.name"), "is taken", "describe each provider once");
+                }
+                world.put_saml_provider(provider);
             }
         }
         for (field, entry) in self.entries(table, "issuer") {
@@ -121,6 +131,45 @@ impl Reader {
             client_ids,
             thumbprints: Vec::new(),
             custom_claims,
+        })
+    }
+
+    fn saml_provider(&mut self, at: &str, table: &Map<String, Value>, account: &Account) -> Option<SamlProvider> {
+        self.unknown(at, table, &["name", "account", "entity_id", "metadata"]);
+        let name = self.text(at, table, "name", None, "write name = \"corp\"");
+        let remedy = "write account = \"123456789012\"";
+        let own = self.text(at, table, "account", Some(&account.id), remedy)?;
+        if !is_account(&own) {
+            self.fault(&format!("{at}.account"), "is not twelve digits", remedy);
+        }
+        let remedy = "write entity_id = \"https://idp.example.com/saml\" and let the fake play it, or metadata = \"\"\"<EntityDescriptor …\"\"\"";
+        let source = match (table.contains_key("entity_id"), table.contains_key("metadata")) {
+            (true, false) => {
+                let entity_id = self.text(at, table, "entity_id", None, remedy)?;
+                SamlSource::Played { entity_id }
+            }
+            (false, true) => {
+                let document = self.text(at, table, "metadata", None, remedy)?;
+                match read_metadata(&document) {
+                    Ok(metadata) => SamlSource::Foreign { document, metadata },
+                    Err(error) => {
+                        let remedy = "write what the identity provider publishes";
+                        self.fault(&format!("{at}.metadata"), format!("is not taken: {error}"), remedy);
+                        return None;
+                    }
+                }
+            }
+            (true, true) | (false, false) => {
+                self.fault(at, "has not one of entity_id and metadata", remedy);
+                return None;
+            }
+        };
+        let name = name?;
+        Some(SamlProvider {
+            arn: saml_provider_arn(&account.partition, &own, &name),
+            account: own,
+            name,
+            source,
         })
     }
 
