@@ -86,12 +86,14 @@ impl Fake {
 
     /// Credentials as the instance gets them.
     pub(crate) fn instance_credentials(&self) -> Credentials {
-        self.instance.get_or_init(|| self.issue()).clone()
+        self.instance.get_or_init(|| self.issue(21_600)).clone()
     }
 
-    /// Credentials that no other request has.
-    pub(crate) fn issue(&self) -> Credentials {
-        let asked = r#"{"role_arn":"arn:aws:iam::123456789012:role/lab-host","session_name":"i-0123456789abcdef0","via":"instance-profile","duration_seconds":21600,"canary":"host-role"}"#;
+    /// Credentials that no other request has, for so many seconds.
+    pub(crate) fn issue(&self, seconds: u32) -> Credentials {
+        let asked = format!(
+            r#"{{"role_arn":"arn:aws:iam::123456789012:role/lab-host","session_name":"i-0123456789abcdef0","via":"instance-profile","duration_seconds":{seconds},"canary":"host-role"}}"#
+        );
         let request = format!(
             "POST /credentials HTTP/1.1\r\nHost: control\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{asked}",
             asked.len()

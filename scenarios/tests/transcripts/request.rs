@@ -61,8 +61,11 @@ impl Signer<'_> {
         };
         for word in words.split_whitespace() {
             match word.split_once('=').ok_or_else(|| format!("`{word}` has no `=`"))? {
-                ("key", "instance") => {
-                    let credentials = self.fake.instance_credentials();
+                ("key", which @ ("instance" | "expired")) => {
+                    let credentials = match which {
+                        "expired" => self.fake.issue(0),
+                        _ => self.fake.instance_credentials(),
+                    };
                     asked.key = credentials.access_key_id;
                     asked.secret = credentials.secret_access_key;
                     asked.token = Some(credentials.session_token);
@@ -70,7 +73,7 @@ impl Signer<'_> {
                 ("key", "unknown") => "AKIAUNKNOWNUNKNOWN77".clone_into(&mut asked.key),
                 ("secret", "wrong") => asked.secret = "0".repeat(40),
                 ("token", "none") => asked.token = None,
-                ("token", "wrong") => asked.token = Some(self.fake.issue().session_token),
+                ("token", "wrong") => asked.token = Some(self.fake.issue(21_600).session_token),
                 ("region", region) => region.clone_into(&mut asked.region),
                 ("service", service) => service.clone_into(&mut asked.service),
                 ("credential", credential) => asked.credential = Some(credential.to_owned()),
