@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Err(error) = assume.send().await {
         println!("refused  {}", error.message().unwrap_or_default());
     }
-    for entry in sts.requests(matches([("result", "AccessDenied")])) {
+    for entry in sts.requests(matches([("result", "AccessDenied")]))? {
         println!("because  {}", entry.facts.get("denied_by").map_or("", String::as_str));
     }
     sts.check(&Assertion::exactly(2, matches([("action", "AssumeRole")])))?;

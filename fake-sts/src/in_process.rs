@@ -263,7 +263,6 @@ impl FakeSts {
     ///
     /// # Errors
     /// The ledger has lost requests, which may have matched.
-    #[must_use]
     pub fn requests(&self, matches: impl Into<Matches>) -> Result<Vec<Entry>, Lost> {
         self.state().ledger.find(matches)
     }

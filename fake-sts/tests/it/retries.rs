@@ -33,7 +33,7 @@ fn client(sts: &FakeSts) -> Client {
 }
 
 fn asked(sts: &FakeSts) -> usize {
-    sts.requests(matches([("action", "GetCallerIdentity")])).len()
+    sts.requests(matches([("action", "GetCallerIdentity")])).unwrap().len()
 }
 
 fn plant(sts: &FakeSts, action: &str, times: u32, effect: &serde_json::Value) {
@@ -104,7 +104,7 @@ async fn a_token_is_presented_again_where_the_identity_provider_could_not_be_rea
         .unwrap_err();
     // The second time the token itself is looked at.
     assert_eq!(refused.code(), Some("InvalidIdentityToken"));
-    assert_eq!(sts.requests(matches([("action", action)])).len(), 2);
+    assert_eq!(sts.requests(matches([("action", action)])).unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn a_clock_that_is_an_hour_off_is_set_right_by_the_date_of_the_refusal() {
         let before = asked(&sts);
         client(&sts).get_caller_identity().send().await.unwrap();
         assert_eq!(asked(&sts), before + 2);
-        let refused = sts.requests(matches([("result", "SignatureDoesNotMatch")]));
+        let refused = sts.requests(matches([("result", "SignatureDoesNotMatch")])).unwrap();
         let told = refused.last().unwrap().facts.get("denied_by").unwrap();
         let wanted = if hours > 0 {
             "Signature expired: "
