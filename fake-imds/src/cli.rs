@@ -1,7 +1,9 @@
 //! The command line of `fake-imds`, and what runs behind it. It must not know exit codes.
 
 use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use fake_kit::clock::Clock;
@@ -11,14 +13,25 @@ use fake_kit::seed::Seed;
 use fake_kit::{ambient, serve};
 use jiff::Timestamp;
 use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 
-use crate::aemm::{self, Aemm, BrokenConfig, Config, Mode};
+use crate::aemm::told::{self, BadWords};
+use crate::aemm::{self, Aemm, BrokenConfig, Layer, Mode};
 use crate::assembly::{Assembly, Settings, assemble};
 use crate::canonical::Profile;
 use crate::identity::CERTIFICATES;
 use crate::in_process::wire;
 use crate::issuer::StsControl;
 use crate::world::{self, BrokenWorld, Tolerance, World};
+
+/// How long a running fake may take to say that it serves.
+const READY_TIME: Duration = Duration::from_secs(2);
+/// Bytes of its answer.
+const READY_BYTES: u64 = 4 * 1024;
+
+/// Where amazon-ec2-metadata-mock listens when nothing is said.
+const MOCK_PORT: &str = "1338";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,7 +58,7 @@ Control API (JSON):
   PUT  /metadata-options          {\"http_tokens\":\"required\",\"hop_limit\":1}; also endpoint, ipv6,
                                   instance_metadata_tags
   POST /timeline                  {\"after\":30,\"spot\":\"terminate\"}; also rebalance, event, complete, cancel,
-                                  lifecycle_state, rotate, tags
+                                  lifecycle_state, rotate, tags, profile, role, and the metadata options
   POST /tokens/revoke             {} for all, or {\"token\":TOKEN}
   POST /reset                     ledger, faults, holds, clock, options, timeline, credentials
 
@@ -70,7 +83,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Where to serve metadata: ADDRESS:PORT (port 0 takes a free one) or unix:PATH. May be repeated.
-    #[arg(long, required = true, value_name = "ADDR")]
+    #[arg(long, required_unless_present = "mock", value_name = "ADDR")]
     pub listen: Vec<Listen>,
     /// Where to serve the control API. Nothing under test should be able to reach it; unix:PATH is safest.
     #[arg(long, required = true, value_name = "ADDR")]
@@ -93,6 +106,9 @@ pub struct Cli {
     /// With --profile aemm: its configuration file (JSON) instead of its default values.
     #[arg(long, value_name = "FILE", conflicts_with = "world")]
     pub aemm_config: Option<PathBuf>,
+    /// With --profile aemm: its own command line, as it stands in manifests: -- spot --action stop -d 12
+    #[arg(last = true, value_name = "WORDS", conflicts_with_all = ["world", "aemm_config", "aemm_mode"])]
+    pub mock: Vec<String>,
     /// With --profile aemm: which of its commands to play; what the others serve is not there.
     #[arg(long, value_enum, default_value = "all")]
     pub aemm_mode: Mode,
@@ -110,6 +126,12 @@ pub struct Cli {
 /// What else the program does.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
+    /// Say whether a running fake serves: ends with 0, or with 1. For health checks of containers, whose image has no other program.
+    Ready {
+        /// Its control API: ADDRESS:PORT or unix:PATH.
+        #[arg(long, value_name = "ADDR")]
+        control: Listen,
+    },
     /// Print the JSON schema of a world file.
     Schema,
     /// Say everything that is wrong with a world file.
@@ -146,8 +168,30 @@ pub enum ServeError {
     #[error(transparent)]
     BrokenConfig(#[from] BrokenConfig),
     /// A configuration of the mock without its profile.
-    #[error("--aemm-config is for --profile aemm; give that too")]
+    #[error("--aemm-config and words behind -- are for --profile aemm; give that too")]
     NotAemm,
+    /// The mock's command line is broken.
+    #[error(transparent)]
+    BadWords(#[from] BadWords),
+    /// The mock's host name or port is none.
+    #[error(
+        "{place:?} is no place to listen; give an IP address as host name (or localhost), and a port from 0 to 65535"
+    )]
+    NoPlace {
+        /// Both.
+        place: String,
+    },
+    /// Two places to listen.
+    #[error("--listen and -n or -p both say where to listen; give one of them")]
+    TwoPlaces,
+    /// A running fake does not serve.
+    #[error("nothing serves at {control}")]
+    NotReady {
+        /// Where.
+        control: Listen,
+        /// Why.
+        source: io::Error,
+    },
     /// A listener cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -165,7 +209,7 @@ pub enum ServeError {
 /// It could not begin to serve.
 pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), ServeError> {
     if let Some(command) = cli.command {
-        return say(command, out);
+        return say(command, out).await;
     }
     let stop = ambient::stop_requested()?;
     let tolerance = tolerance(cli.anything_goes);
@@ -173,16 +217,19 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), ServeErro
         Some(path) => read(path, tolerance)?,
         None => vec![World::default()],
     };
-    let aemm = match (cli.profile, &cli.aemm_config) {
+    let (aemm, place) = match cli.profile {
         // With a world of its own, only the error pages are the mock's.
-        (Profile::Aemm, None) if cli.world.is_none() => Some(Config::default()),
-        (Profile::Aemm, Some(path)) => Some(aemm::read(&path.display().to_string(), &text(path)?)?),
-        (_, Some(_)) => return Err(ServeError::NotAemm),
-        (_, None) => None,
+        Profile::Aemm if cli.world.is_none() => {
+            let (aemm, place) = mock(&cli)?;
+            (Some(aemm), place)
+        }
+        Profile::Ec2 | Profile::Lenient if cli.aemm_config.is_some() || !cli.mock.is_empty() => {
+            return Err(ServeError::NotAemm);
+        }
+        Profile::Ec2 | Profile::Lenient | Profile::Aemm => (None, None),
     };
-    let mode = cli.aemm_mode;
     let settings = Settings {
-        aemm: aemm.map(|config| Aemm { config, mode }),
+        aemm,
         profile: cli.profile,
         keep_alive: cli.keep_alive,
         sts: cli.sts_control,
@@ -192,7 +239,7 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), ServeErro
     };
     let Assembly { endpoint, router } = assemble(&worlds, settings);
     let mut data = Vec::with_capacity(cli.listen.len());
-    for listen in &cli.listen {
+    for listen in cli.listen.iter().chain(&place) {
         data.push(listen.bind().await?);
     }
     let bound = cli.control.ok_or(ServeError::NoControl)?.bind().await?;
@@ -200,8 +247,51 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), ServeErro
     Ok(())
 }
 
-fn say(command: Command, out: &mut (dyn Write + Send)) -> Result<(), ServeError> {
+/// What amazon-ec2-metadata-mock is configured to: its file, then its environment, then its command line; and where it listens, unless `--listen` says so.
+fn mock(cli: &Cli) -> Result<(Aemm, Option<Listen>), ServeError> {
+    let environment = told::environment(crate::ambient::variables(told::PREFIX))?;
+    let words = told::words(&cli.mock)?;
+    let named = words.config_file.or(environment.config_file).map(PathBuf::from);
+    let mut layers = Vec::new();
+    if let Some(path) = cli.aemm_config.as_ref().or(named.as_ref()) {
+        layers.push(Layer::of_file(&path.display().to_string(), &text(path)?)?);
+    }
+    layers.extend([environment.layer, words.layer]);
+    let aemm = Aemm {
+        config: aemm::read_layers(&layers)?,
+        mode: if cli.mock.is_empty() { cli.aemm_mode } else { words.mode },
+    };
+    if !cli.listen.is_empty() {
+        if words.hostname.is_some() || words.port.is_some() {
+            return Err(ServeError::TwoPlaces);
+        }
+        return Ok((aemm, None));
+    }
+    let hostname = words.hostname.or(environment.hostname);
+    let hostname = hostname.unwrap_or_else(|| Ipv4Addr::UNSPECIFIED.to_string());
+    let port = words.port.or(environment.port).unwrap_or_else(|| MOCK_PORT.to_owned());
+    let address = if hostname == "localhost" {
+        Ok(Ipv4Addr::LOCALHOST.into())
+    } else {
+        hostname.parse::<IpAddr>()
+    };
+    match (address, port.parse()) {
+        (Ok(address), Ok(port)) => Ok((aemm, Some(Listen::Tcp(SocketAddr::new(address, port))))),
+        _ => Err(ServeError::NoPlace {
+            place: format!("{hostname}:{port}"),
+        }),
+    }
+}
+
+async fn say(command: Command, out: &mut (dyn Write + Send)) -> Result<(), ServeError> {
     match command {
+        Command::Ready { control } => {
+            let asked = tokio::time::timeout(READY_TIME, ready(&control)).await;
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
+            if let Err(source) = asked.unwrap_or_else(|_| Err(late())) {
+                return Err(ServeError::NotReady { control, source });
+            }
+        }
         Command::Schema => writeln!(out, "{:#}", world::schema())?,
         Command::Check { file, anything_goes } => {
             let worlds = read(&file, tolerance(anything_goes))?;
@@ -218,6 +308,33 @@ fn say(command: Command, out: &mut (dyn Write + Send)) -> Result<(), ServeError>
         }
     }
     Ok(())
+}
+
+/// Asks a running fake whether it serves.
+async fn ready(control: &Listen) -> io::Result<()> {
+    const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: control\r\nConnection: close\r\n\r\n";
+    let mut answer = Vec::new();
+    match control {
+        Listen::Tcp(address) => {
+            let mut stream = TcpStream::connect(address).await?;
+            stream.write_all(REQUEST).await?;
+            stream.take(READY_BYTES).read_to_end(&mut answer).await?;
+        }
+        Listen::Unix(path) => {
+            let mut stream = UnixStream::connect(path).await?;
+            stream.write_all(REQUEST).await?;
+            stream.take(READY_BYTES).read_to_end(&mut answer).await?;
+        }
+    }
+    if answer.starts_with(b"HTTP/1.1 200 ") {
+        return Ok(());
+    }
+    let line = String::from_utf8_lossy(&answer)
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    Err(io::Error::other(format!("it answered {line:?}")))
 }
 
 fn tolerance(anything_goes: bool) -> Tolerance {

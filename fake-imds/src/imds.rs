@@ -10,8 +10,8 @@ use crate::aemm::Aemm;
 use crate::canonical::Profile;
 use crate::identity::{Form, Identity};
 use crate::instance::{self, Marker};
-use crate::options::{HttpTokens, MetadataOptions, TagsInMetadata};
-use crate::timeline::{self, MOST_MOMENTS};
+use crate::options::{Changes, HttpTokens, MetadataOptions, TagsInMetadata};
+use crate::timeline::{self, Attachment, MOST_MOMENTS};
 use crate::token::{Mint, TTL_SECONDS};
 use crate::tree::{Found, Tree};
 use crate::version::{self, Version};
@@ -37,6 +37,7 @@ pub struct Imds {
     versions: Bytes,
     moments: Vec<(Timestamp, Moment)>,
     epochs: Vec<Epoch>,
+    changes: Changes,
     announced: BTreeSet<String>,
     revoked: BTreeSet<Vec<u8>>,
 }
@@ -47,6 +48,7 @@ struct Epoch {
     from: Timestamp,
     tree: Tree,
     rotated: Option<Timestamp>,
+    attachment: Attachment,
 }
 
 /// More was ordered than is kept.
@@ -82,6 +84,7 @@ impl Imds {
             versions: versions(&world.instance.switches),
             moments: Vec::new(),
             epochs: Vec::new(),
+            changes: Changes::new(),
             announced: BTreeSet::new(),
             revoked: BTreeSet::new(),
         };
@@ -129,10 +132,12 @@ impl Imds {
                 from,
                 tree,
                 rotated: None,
+                attachment: Attachment::first(&self.world.instance),
             };
             self.epochs = trees.map(epoch).collect();
             return;
         }
+        self.changes = timeline::changes(&self.moments);
         let states = timeline::states(&self.world, self.started, &self.moments);
         let last = states.last().map(|(_, state)| state.maintenance.as_slice());
         self.announced = last.unwrap_or_default().iter().map(|event| event.id.clone()).collect();
@@ -149,6 +154,7 @@ impl Imds {
                     self.launched,
                 ),
                 rotated: state.rotated,
+                attachment: state.attachment,
             })
             .collect();
     }
@@ -219,6 +225,17 @@ impl Imds {
     /// Credentials from before are not given any more.
     pub fn rotated(&self, now: Timestamp) -> Option<Timestamp> {
         self.epoch(now)?.rotated
+    }
+
+    /// The instance profile now.
+    pub fn attachment(&self, now: Timestamp) -> Attachment {
+        self.epoch(now)
+            .map_or_else(Attachment::default, |epoch| epoch.attachment.clone())
+    }
+
+    /// The changes of metadata options that are planned.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     fn epoch(&self, now: Timestamp) -> Option<&Epoch> {

@@ -263,7 +263,12 @@ impl FakeImds {
 
     /// Changes the metadata options of all instances; those of the first, or none if the hop limit is out of range.
     pub fn change_options(&self, change: Change) -> Option<MetadataOptions> {
-        let changed: Option<Vec<_>> = self.instances().iter().map(|machine| machine.change(change)).collect();
+        let now = self.clock().now();
+        let changed: Option<Vec<_>> = self
+            .instances()
+            .iter()
+            .map(|machine| machine.change(now, change))
+            .collect();
         changed?.first().copied()
     }
 

@@ -163,7 +163,7 @@ impl Growing<'_> {
 
     fn iam(&mut self) {
         // Without a profile the whole category is absent (a client is answered 404).
-        if self.world.instance.has_role() {
+        if !self.state.attachment.role.is_empty() {
             self.profile();
         }
         let info = object([
@@ -181,14 +181,17 @@ impl Growing<'_> {
 
     fn profile(&mut self) {
         let (account, instance) = (&self.world.account, &self.world.instance);
+        let attachment = &self.state.attachment;
         let since = Version::since("2012-01-12");
         // The id of an instance profile is AIPA and 17 characters of the canary's alphabet.
         let id = match self.marker.show("host-iam-info") {
-            Some(canary) => format!("AIPA{canary}X"),
+            Some(canary) if attachment.profile == instance.profile => format!("AIPA{canary}X"),
+            // Another profile has another id, and the marker is still in it.
+            Some(canary) => format!("AIPA{canary}{}", self.seed.base32(&attachment.profile, 0, 1)),
             None => format!("AIPA{}", self.seed.base32("instance-profile", 0, 17)),
         };
-        let at = seconds(self.launched);
-        if instance.profile_state == ProfileState::NotFound {
+        let at = seconds(attachment.since.unwrap_or(self.launched));
+        if attachment.state == ProfileState::NotFound {
             let message = format!(
                 "Instance Profile with Id {id} cannot be found.  Please see documentation at \
                  https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html."
@@ -202,7 +205,7 @@ impl Growing<'_> {
         }
         let arn = format!(
             "arn:{}:iam::{}:instance-profile/{}",
-            account.partition, account.id, instance.profile
+            account.partition, account.id, attachment.profile
         );
         let info: [(&str, Value); 4] = [
             ("Code", "Success".into()),
@@ -211,7 +214,7 @@ impl Growing<'_> {
             ("InstanceProfileId", id.into()),
         ];
         self.text("2012-01-12", "iam/info", object(info));
-        let role = &instance.role;
+        let role = &attachment.role;
         let path = format!("meta-data/iam/security-credentials/{role}");
         self.tree.put(since, path, Leaf::Credentials(Kind::Role));
         if instance.switches.extended_credentials {

@@ -25,6 +25,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::credentials::{Credentials, Issued, Kind};
 use crate::instance::Marker;
 use crate::secret::Secret;
+use crate::timeline::Attachment;
 use crate::world::{ProfileState, World};
 
 /// How long the fake STS may take.
@@ -162,26 +163,40 @@ impl Issuer {
     ///
     /// # Errors
     /// The fake STS could not be asked, or did not give any.
-    pub async fn issue(&self, kind: Kind, now: Timestamp, lifetime_seconds: u64) -> Result<Issued, IssueError> {
-        let instance = &self.world.instance;
-        if kind == Kind::Role && instance.profile_state == ProfileState::Untrusted {
+    pub async fn issue(
+        &self,
+        kind: Kind,
+        attachment: &Attachment,
+        now: Timestamp,
+        lifetime_seconds: u64,
+    ) -> Result<Issued, IssueError> {
+        if kind == Kind::Role && attachment.state == ProfileState::Untrusted {
             return Ok(Issued::Refused {
-                role: instance.role.clone(),
+                role: attachment.role.clone(),
                 at: now,
                 said: "profile_state is untrusted".to_owned(),
             });
         }
         match &self.sts {
-            Some(control) => self.ask(control, kind, now, lifetime_seconds).await,
+            Some(control) => self.ask(control, kind, attachment, now, lifetime_seconds).await,
             None => {
                 let number = self.issued.fetch_add(1, Ordering::Relaxed);
-                self.mint(kind, now, lifetime_seconds, number).map(Issued::Credentials)
+                let role_arn = self.world.role_arn(attachment.role(kind));
+                self.mint(kind, &role_arn, now, lifetime_seconds, number)
+                    .map(Issued::Credentials)
             }
         }
     }
 
     /// Well-formed credentials that no STS knows.
-    fn mint(&self, kind: Kind, now: Timestamp, lifetime: u64, number: u64) -> Result<Credentials, IssueError> {
+    fn mint(
+        &self,
+        kind: Kind,
+        role_arn: &str,
+        now: Timestamp,
+        lifetime: u64,
+        number: u64,
+    ) -> Result<Credentials, IssueError> {
         let endless = || IssueError::Endless { seconds: lifetime };
         let seconds = i64::try_from(lifetime).map_err(|_| endless())?;
         let expiration = now
@@ -189,7 +204,7 @@ impl Issuer {
             .map_err(|_| endless())?;
         let canary = self.marker.plant(canary_name(kind));
         let provenance = json!({
-            "role_arn": self.world.role_arn(kind),
+            "role_arn": role_arn,
             "session_name": self.world.instance.id,
             "requester": "ec2.amazonaws.com",
             "requester_key": "",
@@ -214,11 +229,12 @@ impl Issuer {
         &self,
         control: &StsControl,
         kind: Kind,
+        attachment: &Attachment,
         now: Timestamp,
         lifetime_seconds: u64,
     ) -> Result<Issued, IssueError> {
         let wish = json!({
-            "role_arn": self.world.role_arn(kind),
+            "role_arn": self.world.role_arn(attachment.role(kind)),
             "session_name": self.world.instance.id,
             "via": via(kind),
             "duration_seconds": lifetime_seconds,
@@ -232,7 +248,7 @@ impl Issuer {
         // The role is gone, or does not trust EC2: the real service says so in a document with status 200 (captures).
         if status == StatusCode::FORBIDDEN || status == StatusCode::NOT_FOUND {
             return Ok(Issued::Refused {
-                role: self.world.instance.role.clone(),
+                role: attachment.role.clone(),
                 at: now,
                 said: said(),
             });
@@ -356,7 +372,12 @@ mod tests {
     }
 
     async fn issue(issuer: &Issuer, kind: Kind) -> Credentials {
-        match issuer.issue(kind, Timestamp::UNIX_EPOCH, 3600).await.unwrap() {
+        let attachment = Attachment::first(&issuer.world.instance);
+        match issuer
+            .issue(kind, &attachment, Timestamp::UNIX_EPOCH, 3600)
+            .await
+            .unwrap()
+        {
             Issued::Credentials(set) => set,
             refused @ Issued::Refused { .. } => panic!("{refused:?}"),
         }
@@ -382,7 +403,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let control: StsControl = format!("unix:{}/nobody", folder.path().display()).parse().unwrap();
         let error = over(Some(control))
-            .issue(Kind::Role, Timestamp::UNIX_EPOCH, 3600)
+            .issue(Kind::Role, &Attachment::default(), Timestamp::UNIX_EPOCH, 3600)
             .await
             .unwrap_err();
         assert!(

@@ -9,8 +9,8 @@ use crate::aemm::Aemm;
 use crate::credentials::{Issued, Kind};
 use crate::imds::{Imds, TooMany};
 use crate::issuer::IssueError;
-use crate::options::{Change, MetadataOptions};
-use crate::purse::Purse;
+use crate::options::{self, Change, Changes, MetadataOptions};
+use crate::purse::{Purse, Wish};
 use crate::throttle::Bucket;
 use crate::world::Moment;
 
@@ -18,7 +18,8 @@ use crate::world::Moment;
 #[derive(Debug)]
 pub struct Machine {
     imds: RwLock<Arc<Imds>>,
-    options: RwLock<MetadataOptions>,
+    /// The changes of metadata options that were ordered.
+    ordered: RwLock<Changes>,
     purse: Purse,
     bucket: Option<Mutex<Bucket>>,
     /// The clients that see notices.
@@ -30,7 +31,7 @@ impl Machine {
     pub fn new(imds: Imds, purse: Purse) -> Self {
         let instance = &imds.world().instance;
         Self {
-            options: RwLock::new(instance.options()),
+            ordered: RwLock::default(),
             bucket: instance.throttle.map(|limit| Mutex::new(Bucket::full(limit))),
             imds: RwLock::new(Arc::new(imds)),
             audience: Mutex::default(),
@@ -49,15 +50,27 @@ impl Machine {
     }
 
     /// The metadata options in force.
-    pub fn options(&self) -> MetadataOptions {
-        *self.options.read().unwrap_or_else(PoisonError::into_inner)
+    pub fn options(&self, now: Timestamp) -> MetadataOptions {
+        self.options_of(&self.imds(), now)
+    }
+
+    /// The metadata options in force, of what it answers from.
+    pub fn options_of(&self, imds: &Imds, now: Timestamp) -> MetadataOptions {
+        let ordered = self.ordered.read().unwrap_or_else(PoisonError::into_inner);
+        options::in_force(imds.world().instance.options(), imds.changes(), &ordered, now)
     }
 
     /// Changes some of them, unless the hop limit is out of range.
-    pub fn change(&self, change: Change) -> Option<MetadataOptions> {
-        let mut options = self.options.write().unwrap_or_else(PoisonError::into_inner);
-        *options = options.with(change)?;
-        Some(*options)
+    pub fn change(&self, now: Timestamp, change: Change) -> Option<MetadataOptions> {
+        if !change.is_possible() {
+            return None;
+        }
+        options::order(
+            &mut self.ordered.write().unwrap_or_else(PoisonError::into_inner),
+            now,
+            change,
+        );
+        Some(self.options(now))
     }
 
     /// Something is to happen at that time.
@@ -100,8 +113,15 @@ impl Machine {
     /// # Errors
     /// There are none, and none could be issued.
     pub async fn credentials(&self, kind: Kind, now: Timestamp, lifetime: Option<u64>) -> Result<Issued, IssueError> {
-        let rotated = self.imds().rotated(now);
-        self.purse.current(kind, now, rotated, lifetime).await
+        let imds = self.imds();
+        let wish = Wish {
+            kind,
+            now,
+            rotated: imds.rotated(now),
+            lifetime,
+            attachment: imds.attachment(now),
+        };
+        self.purse.current(&wish).await
     }
 
     /// As at the start: the world's options and timeline, and no credentials issued yet.
@@ -109,7 +129,7 @@ impl Machine {
         let mut imds = self.imds.write().unwrap_or_else(PoisonError::into_inner);
         Arc::make_mut(&mut *imds).begin();
         let instance = &imds.world().instance;
-        *self.options.write().unwrap_or_else(PoisonError::into_inner) = instance.options();
+        self.ordered.write().unwrap_or_else(PoisonError::into_inner).clear();
         if let (Some(bucket), Some(limit)) = (&self.bucket, instance.throttle) {
             *bucket.lock().unwrap_or_else(PoisonError::into_inner) = Bucket::full(limit);
         }

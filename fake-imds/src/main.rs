@@ -24,8 +24,12 @@ async fn main() -> ExitCode {
         ServeError::BrokenWorld(_) => (2, "error: the world file is broken\n"),
         ServeError::UnreadableWorld { .. } => (2, "error: "),
         ServeError::BrokenConfig(_) => (2, "error: the configuration is broken\n"),
-        ServeError::NoControl | ServeError::NotAemm => (2, "error: "),
-        ServeError::Bind(_) | ServeError::System(_) => (1, "error: "),
+        ServeError::NoControl
+        | ServeError::NotAemm
+        | ServeError::BadWords(_)
+        | ServeError::NoPlace { .. }
+        | ServeError::TwoPlaces => (2, "error: "),
+        ServeError::NotReady { .. } | ServeError::Bind(_) | ServeError::System(_) => (1, "error: "),
     };
     let mut lines = vec![format!("{lead}{error}")];
     let mut source = std::error::Error::source(&error);

@@ -15,7 +15,7 @@ use crate::machine::Machine;
 use crate::options::{Change, MetadataOptions};
 use crate::service::Endpoint;
 use crate::timeline;
-use crate::world::Moment;
+use crate::world::{Moment, is_name_or_none};
 
 /// The routes.
 pub fn routes(endpoint: Arc<Endpoint>) -> Router {
@@ -68,6 +68,7 @@ struct Shown {
 }
 
 async fn list_instances(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    let now = endpoint.control().clock.now();
     let shown: Vec<Shown> = endpoint
         .machines()
         .iter()
@@ -78,7 +79,7 @@ async fn list_instances(State(endpoint): State<Arc<Endpoint>>) -> Response {
                 id: machine.id(),
                 account: account.id.clone(),
                 region: account.region.clone(),
-                options: machine.options(),
+                options: machine.options(now),
             }
         })
         .collect();
@@ -87,7 +88,10 @@ async fn list_instances(State(endpoint): State<Arc<Endpoint>>) -> Response {
 
 async fn read_options(State(endpoint): State<Arc<Endpoint>>, Query(whom): Query<Whom>) -> Response {
     match meant(&endpoint, &whom) {
-        Ok(machines) => Json(machines.first().map(|machine| machine.options())).into_response(),
+        Ok(machines) => {
+            let now = endpoint.control().clock.now();
+            Json(machines.first().map(|machine| machine.options(now))).into_response()
+        }
         Err(absent) => absent.into_response(),
     }
 }
@@ -101,7 +105,8 @@ async fn change_options(
         Ok(machines) => machines,
         Err(absent) => return absent.into_response(),
     };
-    let changed: Option<Vec<MetadataOptions>> = machines.iter().map(|machine| machine.change(change)).collect();
+    let now = endpoint.control().clock.now();
+    let changed: Option<Vec<MetadataOptions>> = machines.iter().map(|machine| machine.change(now, change)).collect();
     match changed {
         Some(options) => Json(options.first()).into_response(),
         None => refusal(StatusCode::BAD_REQUEST, "hop_limit is not a whole number from 1 to 64"),
@@ -159,6 +164,13 @@ pub(crate) fn order_at(machines: &[&Machine], now: Timestamp, moment: &Moment) -
     if moment.after.is_some() && moment.at.is_some() {
         return Err(OrderError::Twice);
     }
+    if !moment.change().is_possible() {
+        return Err(OrderError::HopLimit);
+    }
+    let named = [&moment.profile, &moment.role].into_iter().flatten();
+    if let Some(name) = named.into_iter().find(|name| !is_name_or_none(name)) {
+        return Err(OrderError::Name { name: name.clone() });
+    }
     for machine in machines {
         let imds = machine.imds();
         let named = [&moment.complete, &moment.cancel];
@@ -184,6 +196,15 @@ pub enum OrderError {
     NoEvent {
         /// The id.
         id: String,
+    },
+    /// A hop limit that EC2 does not accept.
+    #[error("hop_limit is not a whole number from 1 to 64")]
+    HopLimit,
+    /// No profile and no role is called that.
+    #[error("no profile or role can be called {name:?}; give up to 64 letters, digits or +=,.@_-, or \"\" for none")]
+    Name {
+        /// The name.
+        name: String,
     },
     /// Too much was ordered already.
     #[error(transparent)]

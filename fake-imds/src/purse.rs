@@ -7,6 +7,22 @@ use jiff::Timestamp;
 
 use crate::credentials::{Issued, Kind, LIFETIME_SECONDS};
 use crate::issuer::{IssueError, Issuer};
+use crate::timeline::Attachment;
+
+/// Which credentials are wanted.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Whose.
+    pub kind: Kind,
+    /// The time.
+    pub now: Timestamp,
+    /// Those from before are not wanted.
+    pub rotated: Option<Timestamp>,
+    /// How long they are to live, where a fault says so.
+    pub lifetime: Option<u64>,
+    /// The instance profile that is attached.
+    pub attachment: Attachment,
+}
 
 /// The current credentials of both kinds.
 #[derive(Debug)]
@@ -43,24 +59,25 @@ impl Purse {
         }
     }
 
-    /// The current credentials, new ones if the old are about to expire or are from before they were rotated. With a lifetime, new ones that live so long and are
-    /// not kept.
+    /// The current credentials, new ones if the old are about to expire, or are from before they were rotated or the role was attached. With a lifetime, new ones
+    /// that live so long and are not kept.
     ///
     /// # Errors
     /// There are no current ones, and none could be issued.
-    pub async fn current(
-        &self,
-        kind: Kind,
-        now: Timestamp,
-        rotated: Option<Timestamp>,
-        lifetime: Option<u64>,
-    ) -> Result<Issued, IssueError> {
+    pub async fn current(&self, wish: &Wish) -> Result<Issued, IssueError> {
+        let &Wish {
+            kind,
+            now,
+            rotated,
+            lifetime,
+            ref attachment,
+        } = wish;
         if let Some(seconds) = lifetime {
-            return self.issuer.issue(kind, now, seconds).await;
+            return self.issuer.issue(kind, attachment, now, seconds).await;
         }
-        let slot = match kind {
-            Kind::Role => &self.role,
-            Kind::Identity => &self.identity,
+        let (slot, rotated) = match kind {
+            Kind::Role => (&self.role, rotated.max(attachment.since)),
+            Kind::Identity => (&self.identity, rotated),
         };
         if let Some(issued) = slot.current(now, rotated) {
             return Ok(issued);
@@ -69,7 +86,7 @@ impl Purse {
         if let Some(issued) = slot.current(now, rotated) {
             return Ok(issued);
         }
-        let issued = self.issuer.issue(kind, now, LIFETIME_SECONDS).await?;
+        let issued = self.issuer.issue(kind, attachment, now, LIFETIME_SECONDS).await?;
         *slot.set.lock().unwrap_or_else(PoisonError::into_inner) = Some(issued.clone());
         Ok(issued)
     }
@@ -97,31 +114,80 @@ mod tests {
         Purse::new(Issuer::new(world, seed, marker, None))
     }
 
+    fn wish(kind: Kind, now: Timestamp, rotated: Option<Timestamp>, lifetime: Option<u64>) -> Wish {
+        Wish {
+            kind,
+            now,
+            rotated,
+            lifetime,
+            attachment: Attachment::first(&World::default().instance),
+        }
+    }
+
+    #[tokio::test]
+    async fn another_role_has_other_credentials_and_the_instance_itself_the_same() {
+        let purse = purse();
+        let start = Timestamp::UNIX_EPOCH;
+        let role = wish(Kind::Role, start, None, None);
+        let identity = wish(Kind::Identity, start, None, None);
+        let (first, own) = (
+            purse.current(&role).await.unwrap(),
+            purse.current(&identity).await.unwrap(),
+        );
+        let later = start + SignedDuration::from_secs(9);
+        let replaced = |wish: Wish| Wish {
+            now: later,
+            attachment: Attachment {
+                role: "other".to_owned(),
+                since: Some(later),
+                ..wish.attachment
+            },
+            ..wish
+        };
+        assert_ne!(purse.current(&replaced(role)).await.unwrap(), first);
+        assert_eq!(purse.current(&replaced(identity)).await.unwrap(), own);
+    }
+
     #[tokio::test]
     async fn one_set_is_repeated_until_five_minutes_before_its_expiry() {
         let purse = purse();
         let start = Timestamp::UNIX_EPOCH;
-        let first = purse.current(Kind::Role, start, None, None).await.unwrap();
+        let first = purse.current(&wish(Kind::Role, start, None, None)).await.unwrap();
         let before = start + SignedDuration::from_secs(21_600 - 301);
-        assert_eq!(purse.current(Kind::Role, before, None, None).await.unwrap(), first);
+        assert_eq!(
+            purse.current(&wish(Kind::Role, before, None, None)).await.unwrap(),
+            first
+        );
         let after = start + SignedDuration::from_secs(21_600 - 300);
-        assert_ne!(purse.current(Kind::Role, after, None, None).await.unwrap(), first);
+        assert_ne!(
+            purse.current(&wish(Kind::Role, after, None, None)).await.unwrap(),
+            first
+        );
     }
 
     #[tokio::test]
     async fn rotated_credentials_are_not_given_again() {
         let purse = purse();
         let start = Timestamp::UNIX_EPOCH;
-        let first = purse.current(Kind::Role, start, None, None).await.unwrap();
+        let first = purse.current(&wish(Kind::Role, start, None, None)).await.unwrap();
         let later = start + SignedDuration::from_secs(9);
         assert_eq!(
-            purse.current(Kind::Role, later, Some(start), None).await.unwrap(),
+            purse
+                .current(&wish(Kind::Role, later, Some(start), None))
+                .await
+                .unwrap(),
             first
         );
-        let second = purse.current(Kind::Role, later, Some(later), None).await.unwrap();
+        let second = purse
+            .current(&wish(Kind::Role, later, Some(later), None))
+            .await
+            .unwrap();
         assert_ne!(second, first);
         assert_eq!(
-            purse.current(Kind::Role, later, Some(later), None).await.unwrap(),
+            purse
+                .current(&wish(Kind::Role, later, Some(later), None))
+                .await
+                .unwrap(),
             second
         );
     }
@@ -130,17 +196,23 @@ mod tests {
     async fn a_short_lifetime_is_not_kept() {
         let purse = purse();
         let start = Timestamp::UNIX_EPOCH;
-        let short = purse.current(Kind::Role, start, None, Some(5)).await.unwrap();
-        assert_ne!(purse.current(Kind::Role, start, None, None).await.unwrap(), short);
+        let short = purse.current(&wish(Kind::Role, start, None, Some(5))).await.unwrap();
+        assert_ne!(
+            purse.current(&wish(Kind::Role, start, None, None)).await.unwrap(),
+            short
+        );
     }
 
     #[tokio::test]
     async fn the_kinds_do_not_mix_and_a_cleared_purse_is_empty() {
         let purse = purse();
         let start = Timestamp::UNIX_EPOCH;
-        let role = purse.current(Kind::Role, start, None, None).await.unwrap();
-        assert_ne!(purse.current(Kind::Identity, start, None, None).await.unwrap(), role);
+        let role = purse.current(&wish(Kind::Role, start, None, None)).await.unwrap();
+        assert_ne!(
+            purse.current(&wish(Kind::Identity, start, None, None)).await.unwrap(),
+            role
+        );
         purse.clear();
-        assert_ne!(purse.current(Kind::Role, start, None, None).await.unwrap(), role);
+        assert_ne!(purse.current(&wish(Kind::Role, start, None, None)).await.unwrap(), role);
     }
 }

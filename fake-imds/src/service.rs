@@ -198,8 +198,9 @@ async fn credentials(asked: Asked<'_>, story: &mut Story) -> Option<Document> {
             if matches!(issued, Issued::Refused { .. }) {
                 document.status = 400;
             } else {
+                let role_arn = world.role_arn(&asked.imds.attachment(asked.now).role);
                 fields.retain(|(name, _)| !matches!(name.as_str(), "Code" | "LastUpdated" | "Type"));
-                fields.insert(0, ("RoleArn".to_owned(), world.role_arn(Kind::Role)));
+                fields.insert(0, ("RoleArn".to_owned(), role_arn));
             }
         }
         Content::Extended => fields.push(("AccountId".to_owned(), world.account.id.clone())),
@@ -248,7 +249,7 @@ impl Service for Endpoint {
             number: self.requests.fetch_add(1, Ordering::Relaxed),
             sees_notices: machine.notifies(&imds, request.connection.source(), request.uri.path()),
         };
-        let mut answer = answer::answer(&imds, &machine.options(), now, &ask);
+        let mut answer = answer::answer(&imds, &machine.options_of(&imds, now), now, &ask);
         if answer.content != Content::Silence && !machine.admits(now) {
             answer = answer::overloaded(&imds, answer.facts);
         }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::world::{Event, EventState, Moment, SpotAction, World};
+use crate::credentials::Kind;
+use crate::options::{Change, Changes};
+use crate::world::{Event, EventState, Instance, Moment, ProfileState, SpotAction, World};
 
 /// A terminated or stopped spot instance is told two minutes before (AWS documentation).
 const SPOT_LEAD: SignedDuration = SignedDuration::from_mins(2);
@@ -45,6 +47,57 @@ pub struct Maintenance {
     pub state: EventState,
 }
 
+/// The instance profile.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attachment {
+    /// The name of the profile; empty without one.
+    pub profile: String,
+    /// The name of its role; empty without one.
+    pub role: String,
+    /// What became of it.
+    pub state: ProfileState,
+    /// Since when it is so, if not from the start: no credentials from before are given.
+    pub since: Option<Timestamp>,
+}
+
+impl Attachment {
+    /// What the instance starts with.
+    pub fn first(instance: &Instance) -> Self {
+        Self {
+            profile: instance.profile.clone(),
+            role: instance.role.clone(),
+            state: instance.profile_state,
+            since: None,
+        }
+    }
+
+    /// The role whose credentials these are.
+    pub fn role(&self, kind: Kind) -> &str {
+        match kind {
+            Kind::Role => &self.role,
+            Kind::Identity => "aws:ec2-instance",
+        }
+    }
+
+    fn apply(&mut self, moment: &Moment, at: Timestamp) {
+        let before = self.clone();
+        if let Some(profile) = &moment.profile {
+            self.profile.clone_from(profile);
+            self.role.clone_from(profile);
+            self.state = ProfileState::Attached;
+        }
+        if let Some(role) = &moment.role {
+            self.role.clone_from(role);
+        }
+        if let Some(state) = moment.profile_state {
+            self.state = state;
+        }
+        if *self != before {
+            self.since = Some(at);
+        }
+    }
+}
+
 /// What is so from a time on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
@@ -62,6 +115,8 @@ pub struct State {
     pub tags: BTreeMap<String, String>,
     /// Credentials from before are not given any more.
     pub rotated: Option<Timestamp>,
+    /// The instance profile.
+    pub attachment: Attachment,
 }
 
 impl State {
@@ -72,6 +127,7 @@ impl State {
             lifecycle: instance.lifecycle_state.clone().map(|state| (state, started)),
             tags: instance.tags.clone(),
             maintained: started,
+            attachment: Attachment::first(instance),
             ..Self::default()
         };
         for event in &instance.events {
@@ -112,6 +168,7 @@ impl State {
                 self.maintained = at;
             }
         }
+        self.attachment.apply(moment, at);
         if moment.rotate {
             self.rotated = Some(at);
         }
@@ -161,6 +218,12 @@ pub fn time_of(moment: &Moment, from: Timestamp) -> Timestamp {
     moment
         .at
         .unwrap_or_else(|| later(from, SignedDuration::from_secs(seconds)))
+}
+
+/// The changes of metadata options among those moments; of two at one time the one ordered later comes later.
+pub fn changes(moments: &[(Timestamp, Moment)]) -> Changes {
+    let changes = moments.iter().map(|(at, moment)| (*at, moment.change()));
+    changes.filter(|(_, change)| *change != Change::default()).collect()
 }
 
 /// The states of an instance in their order, each with the time since when it holds; the first holds before everything.

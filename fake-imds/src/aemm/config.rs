@@ -60,27 +60,77 @@ pub struct Config {
     pub user_data: Option<String>,
 }
 
+/// Fields of a configuration, from one place.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Layer {
+    /// How faults name the place.
+    pub name: String,
+    /// The fields.
+    pub fields: Map<String, Value>,
+}
+
+impl Layer {
+    /// Reads the text of a configuration file; `file` names it in faults.
+    ///
+    /// # Errors
+    /// It is not a JSON object.
+    pub fn of_file(file: &str, text: &str) -> Result<Self, BrokenConfig> {
+        let fault = match serde_json::from_str(text) {
+            Ok(Value::Object(fields)) => {
+                let name = file.to_owned();
+                return Ok(Self { name, fields });
+            }
+            Ok(_) => Fault::of(file, "", "give a JSON object"),
+            Err(error) => Fault::of(
+                file,
+                &format!("line {}", error.line()),
+                &format!("correct the JSON: {error}"),
+            ),
+        };
+        Err(BrokenConfig { faults: vec![fault] })
+    }
+}
+
 /// One thing wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
+    /// Where it stands.
+    pub place: String,
     /// The field.
     pub field: String,
     /// What to do.
     pub remedy: String,
 }
 
+impl Fault {
+    pub(super) fn of(place: &str, field: &str, remedy: &str) -> Self {
+        Self {
+            place: place.to_owned(),
+            field: field.to_owned(),
+            remedy: remedy.to_owned(),
+        }
+    }
+}
+
 /// A configuration with everything that is wrong with it.
 #[derive(Debug, Error)]
 pub struct BrokenConfig {
-    file: String,
     faults: Vec<Fault>,
+}
+
+impl BrokenConfig {
+    /// All of them, if there are any.
+    pub(super) fn of(mut faults: Vec<Fault>) -> Option<Self> {
+        faults.sort();
+        (!faults.is_empty()).then_some(Self { faults })
+    }
 }
 
 impl fmt::Display for BrokenConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let faults = self.faults.iter();
         let lines: Vec<String> = faults
-            .map(|fault| format!("{}: {}: {}", self.file, fault.field, fault.remedy))
+            .map(|fault| format!("{}: {}: {}", fault.place, fault.field, fault.remedy))
             .collect();
         f.write_str(&lines.join("\n"))
     }
@@ -92,22 +142,20 @@ impl fmt::Display for BrokenConfig {
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn read(file: &str, text: &str) -> Result<Config, BrokenConfig> {
+    read_layers(&[Layer::of_file(file, text)?])
+}
+
+/// Reads fields from several places; those of later ones count more.
+///
+/// # Errors
+/// Everything that is wrong with them, at once.
+pub fn read_layers(layers: &[Layer]) -> Result<Config, BrokenConfig> {
     let mut reading = Reading::default();
-    match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(fields)) => reading.root(&fields),
-        Ok(_) => reading.fault("", "give a JSON object"),
-        Err(error) => reading.fault(&format!("line {}", error.line()), &format!("correct the JSON: {error}")),
+    for layer in layers {
+        reading.place.clone_from(&layer.name);
+        reading.root(&layer.fields);
     }
-    if reading.faults.is_empty() {
-        Ok(reading.config)
-    } else {
-        let mut faults = reading.faults;
-        faults.sort_by(|a, b| a.field.cmp(&b.field));
-        Err(BrokenConfig {
-            file: file.to_owned(),
-            faults,
-        })
-    }
+    BrokenConfig::of(reading.faults).map_or(Ok(reading.config), Err)
 }
 
 const ACTIONS: &[&str] = &["terminate", "stop", "hibernate"];
@@ -124,16 +172,14 @@ const KNOWN: &str = "remove it; known are metadata, dynamic, userdata, spot, eve
 
 #[derive(Default)]
 struct Reading {
+    place: String,
     config: Config,
     faults: Vec<Fault>,
 }
 
 impl Reading {
     fn fault(&mut self, field: &str, remedy: &str) {
-        self.faults.push(Fault {
-            field: field.to_owned(),
-            remedy: remedy.to_owned(),
-        });
+        self.faults.push(Fault::of(&self.place, field, remedy));
     }
 
     fn root(&mut self, fields: &Map<String, Value>) {

@@ -4,6 +4,7 @@ mod config;
 mod defaults;
 #[cfg(test)]
 mod tests;
+pub mod told;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-pub use config::{BrokenConfig, Config, Fault, Mode, Trigger, read};
+pub use config::{BrokenConfig, Config, Fault, Layer, Mode, Trigger, read, read_layers};
 
 use crate::credentials::seconds;
 use crate::tree::{Leaf, Live, Tree};

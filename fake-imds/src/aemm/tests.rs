@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::told::Told;
 use super::*;
 use crate::tree::Found;
 
@@ -168,5 +169,108 @@ proptest! {
             let aemm = Aemm { config, mode: Mode::All };
             prop_assert!(!aemm.trees(started()).is_empty());
         }
+    }
+}
+
+fn told(line: &str) -> Result<Told, String> {
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    told::words(&words).map_err(|error| error.to_string())
+}
+
+fn variables(pairs: &[(&str, &str)]) -> Result<Told, String> {
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    told::environment(pairs).map_err(|error| error.to_string())
+}
+
+#[test]
+fn its_own_command_lines_are_understood() {
+    let words = told("spot -d 12 --action stop -t 2030-01-07T01:03:47Z -I -x -1 -p 1550 -c f.json").unwrap();
+    assert_eq!((words.mode, words.port.as_deref()), (Mode::Spot, Some("1550")));
+    assert_eq!(words.config_file.as_deref(), Some("f.json"));
+    let config = read_layers(&[words.layer]).unwrap();
+    assert_eq!(
+        (config.mock.delay, config.ip_count, config.imdsv2),
+        (12, Some(-1), true)
+    );
+    assert_eq!(config.spot["action"], "stop");
+    let words =
+        told("--mock-ip-count 3 scheduledevents -o instance-stop -t completed -b 2030-01-01T00:00:00Z").unwrap();
+    assert_eq!(words.mode, Mode::Events);
+    let config = read_layers(&[words.layer]).unwrap();
+    assert_eq!(
+        (config.events["code"].as_str(), config.ip_count),
+        ("instance-stop", Some(3))
+    );
+    assert_eq!(
+        told("asg --asg-termination-delay-sec 5").unwrap().mode,
+        Mode::Asglifecycle
+    );
+    assert_eq!(told("").unwrap().mode, Mode::All);
+}
+
+#[test]
+fn its_variables_are_understood_and_its_command_line_counts_more() {
+    let environment = variables(&[
+        ("AEMM_MOCK_DELAY_SEC", "12"),
+        ("AEMM_SPOT_ITN_INSTANCE_ACTION", "hibernate"),
+        ("AEMM_METADATA_VALUES_PUBLIC_IPV4", "192.0.2.7"),
+        ("AEMM_SERVER_PORT", "1550"),
+        ("AEMM_CONFIG_FILE", "f.json"),
+        ("AEMM_WATCH_CONFIG_FILE", "false"),
+        ("AEMM_SERVICE_HOST", "10.0.0.1"),
+        ("PATH", "/bin"),
+    ])
+    .unwrap();
+    assert_eq!(
+        (environment.port.as_deref(), environment.config_file.as_deref()),
+        (Some("1550"), Some("f.json"))
+    );
+    let file = Layer::of_file(
+        "f.json",
+        r#"{"imdsv2": true, "spot": {"action": "stop"}, "mock-delay-sec": 1}"#,
+    )
+    .unwrap();
+    let config = read_layers(&[file, environment.layer, told("-d 8").unwrap().layer]).unwrap();
+    assert_eq!(
+        (config.mock.delay, config.imdsv2, config.spot["action"].as_str()),
+        (8, true, "hibernate")
+    );
+    assert_eq!(config.values["public-ipv4"], "192.0.2.7");
+}
+
+#[test]
+fn what_it_does_not_know_is_refused_by_name() {
+    insta::assert_snapshot!(told("spot --acton stop").unwrap_err(), @"
+    the command line behind --: unexpected argument '--acton' found
+
+      tip: a similar argument exists: '--action'
+    ");
+    insta::assert_snapshot!(told("-w").unwrap_err(), @"the command line behind --: --watch-config-file: remove it; nothing is saved, and what is to change while it runs is ordered through the control API");
+    insta::assert_snapshot!(variables(&[("AEMM_COLOUR", "red"), ("AEMM_SAVE_CONFIG_TO_FILE", "true")]).unwrap_err(), @"
+    the environment: AEMM_COLOUR: remove it; amazon-ec2-metadata-mock has no field of that name
+    the environment: AEMM_SAVE_CONFIG_TO_FILE: remove it; nothing is saved, and what is to change while it runs is ordered through the control API
+    ");
+    let layers = [
+        variables(&[("AEMM_IMDSV2", "yes")]).unwrap().layer,
+        told("spot -a explode -t soon").unwrap().layer,
+    ];
+    insta::assert_snapshot!(read_layers(&layers).unwrap_err().to_string(), @r#"
+    the command line behind --: spot.action: give one of terminate, stop, hibernate
+    the command line behind --: spot.time: give a time such as "2020-01-07T01:03:47Z"
+    the environment: imdsv2: give true or false
+    "#);
+}
+
+proptest! {
+    #[test]
+    fn no_words_panic(line in "( ?(spot|events|asg|-[a-zA-Z]|--[a-z-]{1,12}|[a-z0-9]{0,4})){0,6}") {
+        let _told = told(&line);
+    }
+
+    #[test]
+    fn no_variable_panics(name in "[A-Z_]{0,30}", value in "\\PC{0,20}") {
+        let _told = variables(&[(&format!("AEMM_{name}"), &value)]);
     }
 }

@@ -156,6 +156,12 @@ impl Search {
                 self.add("timeline", problem, "give the id of an event that has one", id);
             }
         }
+        if moment.profile.as_deref() == Some("")
+            && let Some(role) = moment.role.as_deref().filter(|role| !role.is_empty())
+        {
+            let remedy = "remove role, or name the profile that it belongs to";
+            self.add("timeline.role", "has no profile: this moment detaches it", remedy, role);
+        }
         if moment.spot.is_some() && instance.life_cycle != "spot" && !self.anything_goes {
             let problem = "interrupts an instance that is not a spot instance";
             self.add("timeline.spot", problem, "say life_cycle = \"spot\"", "spot");

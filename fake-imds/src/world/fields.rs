@@ -67,7 +67,7 @@ pub(super) const INSTANCE: &[Key] = &[
     key("role", Text(rule::NAME_OR_NONE), "the profile's role"),
     key(
         "profile_state",
-        Word(&["attached", "not-found", "untrusted"]),
+        Word(PROFILE_STATES),
         "not-found: the profile was deleted; untrusted: its role does not trust EC2",
     ),
     key("http_tokens", Word(&["optional", "required"]), "HttpTokens"),
@@ -149,6 +149,8 @@ pub(super) const INSTANCE: &[Key] = &[
         "what nobody knows for sure of the real service",
     ),
 ];
+
+const PROFILE_STATES: &[&str] = &["attached", "not-found", "untrusted"];
 
 const PLACEMENT: &[Key] = &[
     key("group", Text(rule::LINE), "placement/group-name"),
@@ -257,6 +259,26 @@ const MOMENT: &[Key] = &[
     key("cancel", Text(rule::LINE), "the event of that id is called off"),
     key("rotate", Flag, "other credentials from now on"),
     key("tags", Named(rule::TAG_NAME, rule::TAG_VALUE), "the tags are now these"),
+    key(
+        "profile",
+        Text(rule::NAME_OR_NONE),
+        "the instance profile is now this; \"\" detaches it",
+    ),
+    key(
+        "role",
+        Text(rule::NAME_OR_NONE),
+        "the profile's role is now this; else the one of the profile's name",
+    ),
+    key("profile_state", Word(PROFILE_STATES), "what becomes of the profile"),
+    key("http_tokens", Word(&["optional", "required"]), "HttpTokens from now on"),
+    key("hop_limit", Number(1, 64), "HttpPutResponseHopLimit from now on"),
+    key("endpoint", Word(&["enabled", "disabled"]), "HttpEndpoint from now on"),
+    key("ipv6", Flag, "HttpProtocolIpv6 from now on"),
+    key(
+        "instance_metadata_tags",
+        Word(&["enabled", "disabled"]),
+        "InstanceMetadataTags from now on",
+    ),
 ];
 
 const THROTTLE: &[Key] = &[

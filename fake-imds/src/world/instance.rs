@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Event, Interface, Moment, Switches};
 use crate::options::{Endpoint, HttpTokens, MetadataOptions, TagsInMetadata};
@@ -20,7 +20,7 @@ pub enum Signing {
 }
 
 /// What became of the instance profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProfileState {
     /// It is attached, and its role trusts EC2.
@@ -275,10 +275,5 @@ impl Instance {
             ipv6: self.ipv6,
             instance_metadata_tags: self.instance_metadata_tags,
         }
-    }
-
-    /// Whether it has an instance profile with a role.
-    pub fn has_role(&self) -> bool {
-        !self.role.is_empty()
     }
 }

@@ -25,8 +25,6 @@ pub use schema::schema;
 pub use switches::{BadToken, ErrorBody, ListingAlone, Notices, Overload, Switches, TagsOff};
 pub use table::Fault;
 
-use crate::credentials::Kind;
-
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -49,6 +47,11 @@ impl Default for Account {
     }
 }
 
+/// Whether a profile or role can have this name; an instance without one has an empty name.
+pub(crate) fn is_name_or_none(text: &str) -> bool {
+    (rule::NAME_OR_NONE.fits)(text)
+}
+
 /// An account and one instance in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct World {
@@ -59,12 +62,8 @@ pub struct World {
 }
 
 impl World {
-    /// The ARN of the role whose credentials these are.
-    pub fn role_arn(&self, kind: Kind) -> String {
-        let role = match kind {
-            Kind::Role => self.instance.role.as_str(),
-            Kind::Identity => "aws:ec2-instance",
-        };
+    /// The ARN of a role of the account.
+    pub fn role_arn(&self, role: &str) -> String {
         format!("arn:{}:iam::{}:role/{role}", self.account.partition, self.account.id)
     }
 

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ProfileState;
+use crate::options::{Change, Endpoint, HttpTokens, TagsInMetadata};
+
 /// What an interrupted spot instance is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -96,4 +99,41 @@ pub struct Moment {
     /// The tags are now these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
+    /// The instance profile is now this; empty, it is detached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The role of the profile is now this; of a profile without one named here, the role of its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// What becomes of the profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile_state: Option<ProfileState>,
+    /// `HttpTokens` is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_tokens: Option<HttpTokens>,
+    /// `HttpPutResponseHopLimit` is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hop_limit: Option<u8>,
+    /// `HttpEndpoint` is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
+    /// `HttpProtocolIpv6` is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<bool>,
+    /// `InstanceMetadataTags` is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_metadata_tags: Option<TagsInMetadata>,
+}
+
+impl Moment {
+    /// What of the metadata options changes.
+    pub fn change(&self) -> Change {
+        Change {
+            http_tokens: self.http_tokens,
+            hop_limit: self.hop_limit,
+            endpoint: self.endpoint,
+            ipv6: self.ipv6,
+            instance_metadata_tags: self.instance_metadata_tags,
+        }
+    }
 }

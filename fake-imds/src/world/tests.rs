@@ -75,7 +75,7 @@ fn every_field_is_read_and_the_tables_of_others_are_left_alone() {
         std::collections::BTreeMap::from([("team:name".to_owned(), "x".to_owned())])
     );
     assert_eq!(
-        world.role_arn(crate::credentials::Kind::Identity),
+        world.role_arn("aws:ec2-instance"),
         "arn:aws-cn:iam::210987654321:role/aws:ec2-instance"
     );
     assert_eq!(world.domain(), "amazonaws.com.cn");

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use fake_imds::FakeImds;
+use fake_imds::options::{Change, HttpTokens};
+use fake_imds::world::Moment;
 use fake_kit::listen::Listen;
 use fake_kit::question::{Assertion, matches};
 use jiff::Timestamp;
@@ -105,6 +107,82 @@ async fn many_stand_beside_each_other_and_know_nothing_of_each_other() {
     };
     first.stop().await;
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// What a client without a token, and then one with a token, sees of options and roles.
+async fn sight(imds: &FakeImds) -> String {
+    let open = status(&get(imds, "/latest/meta-data/instance-id").await);
+    let token = token(imds, 0).await;
+    let header = format!("X-aws-ec2-metadata-token: {token}\r\n");
+    let roles = get_with(imds, "/latest/meta-data/iam/security-credentials/", &header).await;
+    let role = if status(&roles) == 200 {
+        body(&roles).to_owned()
+    } else {
+        "-".to_owned()
+    };
+    let credentials = get_with(
+        imds,
+        &format!("/latest/meta-data/iam/security-credentials/{role}"),
+        &header,
+    )
+    .await;
+    let tags = get_with(imds, "/latest/meta-data/tags/instance/Name", &header).await;
+    let hops = imds.instances()[0].options(imds.clock().now()).hop_limit;
+    format!(
+        "v1 {open}, hops {hops}, role {role} {}, tags {}",
+        status(&credentials),
+        status(&tags)
+    )
+}
+
+#[tokio::test]
+async fn options_and_roles_change_when_the_clock_says_so_and_orders_stand_between() {
+    let imds = spot(
+        "[[instance.timeline]]\nafter = 10\nhttp_tokens = \"required\"\nhop_limit = 1\n\
+         [[instance.timeline]]\nafter = 20\nprofile = \"\"\n\
+         [[instance.timeline]]\nafter = 30\nprofile = \"deploy-profile\"\nrole = \"deploy\"\n\
+         [[instance.timeline]]\nafter = 40\nhttp_tokens = \"required\"\ninstance_metadata_tags = \"disabled\"\nprofile = \"ops\"\n\
+         [[instance.timeline]]\nafter = 50\nprofile_state = \"not-found\"\n",
+    )
+    .await;
+    let mut story = vec![sight(&imds).await];
+    imds.clock().advance(10);
+    story.push(sight(&imds).await);
+    let optional = Change {
+        http_tokens: Some(HttpTokens::Optional),
+        ..Change::default()
+    };
+    imds.change_options(optional).unwrap();
+    for _ in 0..4 {
+        story.push(sight(&imds).await);
+        imds.clock().advance(10);
+    }
+    story.push(sight(&imds).await);
+    insta::assert_snapshot!(story.join("\n"), @r"
+    v1 200, hops 2, role lab-host 200, tags 200
+    v1 401, hops 1, role lab-host 200, tags 200
+    v1 200, hops 1, role lab-host 200, tags 200
+    v1 200, hops 1, role - 404, tags 200
+    v1 200, hops 1, role deploy 200, tags 200
+    v1 401, hops 1, role ops 200, tags 404
+    v1 401, hops 1, role - 404, tags 404
+    ");
+    imds.reset();
+    assert_eq!(sight(&imds).await, story[0]);
+    for (order, said) in [
+        ("hop_limit = 65", "hop_limit is not a whole number from 1 to 64"),
+        (
+            "role = \"a/b\"",
+            "no profile or role can be called \"a/b\"; give up to 64 letters, digits or +=,.@_-, or \"\" for none",
+        ),
+    ] {
+        let moment: Moment = toml::from_str(order).unwrap();
+        assert_eq!(imds.order(&moment).unwrap_err().to_string(), said);
+    }
+    imds.order(&toml::from_str("after = 5\nendpoint = \"disabled\"").unwrap())
+        .unwrap();
+    imds.clock().advance(5);
+    assert_eq!(status(&get(&imds, "/latest/meta-data/instance-id").await), 403);
 }
 
 #[tokio::test]

@@ -73,3 +73,39 @@ fn wrong_usage_ends_with_2_and_help_teaches_by_example() {
         assert!(text.contains(part), "{part}");
     }
 }
+
+#[test]
+fn a_running_fake_is_asked_whether_it_serves() {
+    let imds = Running::start(&[]);
+    let control = format!("unix:{}", imds.socket.display());
+    assert_eq!(run(&["ready", "--control", &control]).status.code(), Some(0));
+    imds.terminate();
+    let output = run(&["ready", "--control", &control]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap().replace(&control, "CONTROL");
+    insta::assert_snapshot!(text, @"
+    error: nothing serves at CONTROL
+    caused by: No such file or directory (os error 2)
+    ");
+}
+
+#[test]
+fn the_mocks_own_command_line_is_played_behind_two_dashes() {
+    let imds = Running::start(&["--profile", "aemm", "--", "spot", "--action", "stop", "-I"]);
+    assert!(imds.get("/latest/meta-data/").starts_with("HTTP/1.1 401 "));
+    let refused = |words: &[&str]| {
+        let output = run(&[&["--control", "127.0.0.1:0"], words].concat());
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let mut said = refused(&["--profile", "ec2", "--", "spot"]);
+    said += &refused(&["--profile", "aemm", "--listen", "127.0.0.1:0", "--", "-p", "1"]);
+    said += &refused(&["--profile", "aemm", "--", "-n", "here"]);
+    said += &refused(&["--profile", "aemm", "--", "-w"]);
+    insta::assert_snapshot!(said, @r#"
+    error: --aemm-config and words behind -- are for --profile aemm; give that too
+    error: --listen and -n or -p both say where to listen; give one of them
+    error: "here:1338" is no place to listen; give an IP address as host name (or localhost), and a port from 0 to 65535
+    error: the command line behind --: --watch-config-file: remove it; nothing is saved, and what is to change while it runs is ordered through the control API
+    "#);
+}
