@@ -1,10 +1,12 @@
-//! boto3's core and the AWS CLI, from their packages and unmodified, against the fake: which version they speak, what they fall back to, and every class of fault
+//! boto3 and the AWS CLI, from their packages and unmodified, against the fake: which version they speak, what they fall back to, and every class of fault
 //! that they document a behaviour for.
 //!
 //! The packages are installed once into a virtual environment below the target directory. Where that cannot be had the tests are listed as ignored, with the
 //! reason as their kind; with `REQUIRE_LAB=1` they fail.
 
 mod environment;
+#[path = "../../../support/fake-kit/tests/clients/python.rs"]
+mod python;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -190,19 +192,19 @@ fn main() -> ExitCode {
         Environment::prepare()
     };
     let lacks = environment.as_ref().err().cloned();
-    let is_ignored = lacks.is_some() && !environment::is_required();
+    let is_ignored = lacks.is_some() && !python::is_required();
     let environment = environment.ok().map(Arc::new);
     let mut plays: Vec<(String, Play)> = Vec::new();
     for case in CASES {
         plays.push((
-            format!("botocore {}", case.name),
-            Box::new(|environment| on_botocore(environment, case)),
+            format!("boto3 {}", case.name),
+            Box::new(|environment| on_boto3(environment, case)),
         ));
     }
-    plays.push(("botocore reads the region from the zone".to_owned(), Box::new(region)));
-    plays.push(("botocore reaches the IPv6 endpoint".to_owned(), Box::new(over_ipv6)));
+    plays.push(("boto3 reads the region from the zone".to_owned(), Box::new(region)));
+    plays.push(("boto3 reaches the IPv6 endpoint".to_owned(), Box::new(over_ipv6)));
     plays.push((
-        "botocore finds the endpoint for containers".to_owned(),
+        "boto3 finds the endpoint for containers".to_owned(),
         Box::new(in_a_container),
     ));
     for case in CASES.iter().filter(|case| case.settings.is_empty()) {
@@ -278,7 +280,7 @@ struct Found {
     method: String,
 }
 
-fn on_botocore(environment: &Environment, case: &Case) -> Result<(), Failed> {
+fn on_boto3(environment: &Environment, case: &Case) -> Result<(), Failed> {
     let (imds, said) = serve(case, "127.0.0.1:0", |imds| {
         environment.python(&["credentials"], &imds.url(), case.settings)
     })?;

@@ -1,16 +1,19 @@
-"""What botocore finds at the endpoint: its own session and providers, unmodified. One JSON object on standard output."""
+"""What boto3 finds at the endpoint: its own session and providers, unmodified. One JSON object on standard output."""
 
 import json
 import sys
 
-import botocore.session
+import boto3
 from botocore.exceptions import CredentialRetrievalError, MetadataRetrievalError
 from botocore.utils import IMDSRegionProvider
 
-session = botocore.session.Session()
+session = boto3.Session()
 found = {}
 if "region" in sys.argv:
-    found["region"] = IMDSRegionProvider(session).provide()
+    # boto3 asks the endpoint for a region through this provider, and nowhere by itself.
+    region = IMDSRegionProvider(session._session).provide()
+    client = boto3.Session(region_name=region).client("sts")
+    found["region"] = client.meta.region_name
 else:
     try:
         credentials = session.get_credentials()
