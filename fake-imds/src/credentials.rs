@@ -18,6 +18,15 @@ pub enum Kind {
     Identity,
 }
 
+/// By which version of the service they are asked for. Credentials tell it to whoever checks them (`ec2:RoleDelivery`), so each version has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Version 1: without a session token.
+    V1,
+    /// Version 2: with a valid session token.
+    V2,
+}
+
 /// One set of temporary credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {

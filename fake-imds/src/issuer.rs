@@ -22,7 +22,7 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::credentials::{Credentials, Issued, Kind};
+use crate::credentials::{Credentials, Delivery, Issued, Kind};
 use crate::instance::Marker;
 use crate::secret::Secret;
 use crate::timeline::Attachment;
@@ -166,6 +166,7 @@ impl Issuer {
     pub async fn issue(
         &self,
         kind: Kind,
+        delivery: Delivery,
         attachment: &Attachment,
         now: Timestamp,
         lifetime_seconds: u64,
@@ -178,7 +179,10 @@ impl Issuer {
             });
         }
         match &self.sts {
-            Some(control) => self.ask(control, kind, attachment, now, lifetime_seconds).await,
+            Some(control) => {
+                let asked = self.ask(control, kind, delivery, attachment, now, lifetime_seconds);
+                asked.await
+            }
             None => {
                 let number = self.issued.fetch_add(1, Ordering::Relaxed);
                 let role_arn = self.world.role_arn(attachment.role(kind));
@@ -229,6 +233,7 @@ impl Issuer {
         &self,
         control: &StsControl,
         kind: Kind,
+        delivery: Delivery,
         attachment: &Attachment,
         now: Timestamp,
         lifetime_seconds: u64,
@@ -239,6 +244,7 @@ impl Issuer {
             "via": via(kind),
             "duration_seconds": lifetime_seconds,
             "canary": canary_name(kind),
+            "delivery": role_delivery(delivery),
         });
         let asked = tokio::time::timeout(STS_TIME, post(control, wish.to_string()));
         let (status, body) = asked.await.map_err(|_| IssueError::Slow {
@@ -284,6 +290,14 @@ fn via(kind: Kind) -> &'static str {
     match kind {
         Kind::Role => "instance-profile",
         Kind::Identity => "instance-identity",
+    }
+}
+
+/// The value of `ec2:RoleDelivery`.
+fn role_delivery(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::V1 => "1.0",
+        Delivery::V2 => "2.0",
     }
 }
 
@@ -374,7 +388,7 @@ mod tests {
     async fn issue(issuer: &Issuer, kind: Kind) -> Credentials {
         let attachment = Attachment::first(&issuer.world.instance);
         match issuer
-            .issue(kind, &attachment, Timestamp::UNIX_EPOCH, 3600)
+            .issue(kind, Delivery::V2, &attachment, Timestamp::UNIX_EPOCH, 3600)
             .await
             .unwrap()
         {
@@ -403,7 +417,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let control: StsControl = format!("unix:{}/nobody", folder.path().display()).parse().unwrap();
         let error = over(Some(control))
-            .issue(Kind::Role, &Attachment::default(), Timestamp::UNIX_EPOCH, 3600)
+            .issue(
+                Kind::Role,
+                Delivery::V2,
+                &Attachment::default(),
+                Timestamp::UNIX_EPOCH,
+                3600,
+            )
             .await
             .unwrap_err();
         assert!(

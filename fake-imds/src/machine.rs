@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use jiff::Timestamp;
 
 use crate::aemm::Aemm;
-use crate::credentials::{Issued, Kind};
+use crate::credentials::{Delivery, Issued, Kind};
 use crate::imds::{Imds, TooMany};
 use crate::issuer::IssueError;
 use crate::options::{self, Change, Changes, MetadataOptions};
@@ -112,10 +112,17 @@ impl Machine {
     ///
     /// # Errors
     /// There are none, and none could be issued.
-    pub async fn credentials(&self, kind: Kind, now: Timestamp, lifetime: Option<u64>) -> Result<Issued, IssueError> {
+    pub async fn credentials(
+        &self,
+        kind: Kind,
+        delivery: Delivery,
+        now: Timestamp,
+        lifetime: Option<u64>,
+    ) -> Result<Issued, IssueError> {
         let imds = self.imds();
         let wish = Wish {
             kind,
+            delivery,
             now,
             rotated: imds.rotated(now),
             lifetime,

@@ -1,11 +1,11 @@
-//! Keeps the current credentials of the instance, as the real service repeats one set until it is rotated. It must not know how they
-//! are issued, nor what is answered with them.
+//! Keeps the current credentials of the instance, as the real service repeats one set for each of its versions until it is rotated.
+//! It must not know how they are issued, nor what is answered with them.
 
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::credentials::{Issued, Kind, LIFETIME_SECONDS};
+use crate::credentials::{Delivery, Issued, Kind, LIFETIME_SECONDS};
 use crate::issuer::{IssueError, Issuer};
 use crate::timeline::Attachment;
 
@@ -14,6 +14,8 @@ use crate::timeline::Attachment;
 pub struct Wish {
     /// Whose.
     pub kind: Kind,
+    /// By which version of the service.
+    pub delivery: Delivery,
     /// The time.
     pub now: Timestamp,
     /// Those from before are not wanted.
@@ -24,12 +26,18 @@ pub struct Wish {
     pub attachment: Attachment,
 }
 
-/// The current credentials of both kinds.
+/// The current credentials of both kinds, for each version of the service.
 #[derive(Debug)]
 pub struct Purse {
     issuer: Issuer,
-    role: Slot,
-    identity: Slot,
+    role: Slots,
+    identity: Slots,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    v1: Slot,
+    v2: Slot,
 }
 
 #[derive(Debug, Default)]
@@ -54,8 +62,8 @@ impl Purse {
     pub fn new(issuer: Issuer) -> Self {
         Self {
             issuer,
-            role: Slot::default(),
-            identity: Slot::default(),
+            role: Slots::default(),
+            identity: Slots::default(),
         }
     }
 
@@ -67,17 +75,22 @@ impl Purse {
     pub async fn current(&self, wish: &Wish) -> Result<Issued, IssueError> {
         let &Wish {
             kind,
+            delivery,
             now,
             rotated,
             lifetime,
             ref attachment,
         } = wish;
         if let Some(seconds) = lifetime {
-            return self.issuer.issue(kind, attachment, now, seconds).await;
+            return self.issuer.issue(kind, delivery, attachment, now, seconds).await;
         }
-        let (slot, rotated) = match kind {
+        let (slots, rotated) = match kind {
             Kind::Role => (&self.role, rotated.max(attachment.since)),
             Kind::Identity => (&self.identity, rotated),
+        };
+        let slot = match delivery {
+            Delivery::V1 => &slots.v1,
+            Delivery::V2 => &slots.v2,
         };
         if let Some(issued) = slot.current(now, rotated) {
             return Ok(issued);
@@ -86,14 +99,18 @@ impl Purse {
         if let Some(issued) = slot.current(now, rotated) {
             return Ok(issued);
         }
-        let issued = self.issuer.issue(kind, attachment, now, LIFETIME_SECONDS).await?;
+        let issued = self
+            .issuer
+            .issue(kind, delivery, attachment, now, LIFETIME_SECONDS)
+            .await?;
         *slot.set.lock().unwrap_or_else(PoisonError::into_inner) = Some(issued.clone());
         Ok(issued)
     }
 
     /// Forgets them.
     pub fn clear(&self) {
-        for slot in [&self.role, &self.identity] {
+        let Self { role, identity, .. } = self;
+        for slot in [&role.v1, &role.v2, &identity.v1, &identity.v2] {
             *slot.set.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
@@ -117,6 +134,7 @@ mod tests {
     fn wish(kind: Kind, now: Timestamp, rotated: Option<Timestamp>, lifetime: Option<u64>) -> Wish {
         Wish {
             kind,
+            delivery: Delivery::V2,
             now,
             rotated,
             lifetime,
@@ -214,5 +232,26 @@ mod tests {
         );
         purse.clear();
         assert_ne!(purse.current(&wish(Kind::Role, start, None, None)).await.unwrap(), role);
+    }
+
+    #[tokio::test]
+    async fn each_version_of_the_service_repeats_a_set_of_its_own() {
+        let purse = purse();
+        let start = Timestamp::UNIX_EPOCH;
+        for kind in [Kind::Role, Kind::Identity] {
+            let second = wish(kind, start, None, None);
+            let first = Wish {
+                delivery: Delivery::V1,
+                ..second.clone()
+            };
+            let one = purse.current(&first).await.unwrap();
+            let two = purse.current(&second).await.unwrap();
+            assert_ne!(one, two);
+            assert_eq!(purse.current(&first).await.unwrap(), one);
+            assert_eq!(purse.current(&second).await.unwrap(), two);
+            purse.clear();
+            assert_ne!(purse.current(&first).await.unwrap(), one);
+            assert_ne!(purse.current(&second).await.unwrap(), two);
+        }
     }
 }

@@ -13,7 +13,7 @@ use fake_kit::serve::{Reply, Request, Service};
 use jiff::Timestamp;
 
 use crate::answer::{self, Answer, Ask, Content, TOKEN};
-use crate::credentials::{Issued, Kind, object};
+use crate::credentials::{Delivery, Issued, Kind, object};
 use crate::fleet::{Fleet, Origin};
 use crate::imds::Imds;
 use crate::machine::Machine;
@@ -120,9 +120,15 @@ impl Endpoint {
             Content::Page(page) => (Layout::Page, page),
             Content::ContainerRefusal(code) => (Layout::Container, refusal(code, answer.why)),
             Content::Credentials(_) | Content::Extended | Content::Container => {
+                // Only an answer to a valid token says how long it lives; at the endpoint for containers there are none to show.
+                let delivery = match (&content, token_seconds) {
+                    (Content::Container, _) | (_, Some(_)) => Delivery::V2,
+                    (_, None) => Delivery::V1,
+                };
                 let asked = Asked {
                     machine,
                     imds,
+                    delivery,
                     content: &content,
                     lifetime_seconds: strike.lifetime_seconds,
                     rewrite: &strike.rewrite,
@@ -162,6 +168,7 @@ impl Endpoint {
 struct Asked<'a> {
     machine: &'a Machine,
     imds: &'a Imds,
+    delivery: Delivery,
     content: &'a Content,
     lifetime_seconds: Option<u64>,
     rewrite: &'a BTreeMap<String, String>,
@@ -174,7 +181,11 @@ async fn credentials(asked: Asked<'_>, story: &mut Story) -> Option<Document> {
         Content::Credentials(kind) => *kind,
         _ => Kind::Role,
     };
-    let issued = match asked.machine.credentials(kind, asked.now, asked.lifetime_seconds).await {
+    let issued = match asked
+        .machine
+        .credentials(kind, asked.delivery, asked.now, asked.lifetime_seconds)
+        .await
+    {
         Ok(issued) => issued,
         Err(error) => {
             tracing::warn!(%error, "no credentials");

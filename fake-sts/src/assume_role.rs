@@ -84,6 +84,7 @@ pub fn decide(
         source_identity: request.source_identity.clone().or(inherited.source_identity),
         mfa: false,
         provider: None,
+        delivery: None,
     })
 }
 

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use crate::policy::Keys;
-use crate::state::{Caller, Owner};
+use crate::provenance::{Delivery, Via};
+use crate::state::{Caller, Owner, Session};
 use crate::world::World;
 
 /// What the connection says of a request, for condition keys.
@@ -66,6 +67,7 @@ pub fn caller_keys(caller: &Caller, world: &World, origin: &Origin, now: Timesta
             }
             keys.set("aws:FederatedProvider", session.provider.clone());
             keys.set("aws:SourceIdentity", session.source_identity.clone());
+            set_instance(&mut keys, session, world);
             let own = match &session.owner {
                 Owner::Role { arn, .. } => world.role_by_arn(arn).map(|role| &role.holder.tags),
                 Owner::User(user) => {
@@ -84,4 +86,18 @@ pub fn caller_keys(caller: &Caller, world: &World, origin: &Origin, now: Timesta
         }
     }
     keys
+}
+
+/// What credentials of an instance say of it, and those of nobody else. EC2 names their sessions after the instance.
+fn set_instance(keys: &mut Keys, session: &Session, world: &World) {
+    if !matches!(session.via, Via::InstanceProfile | Via::InstanceIdentity) {
+        return;
+    }
+    let (partition, account) = (session.owner.partition(), session.owner.account());
+    let (region, instance) = (&world.account.region, session.owner.session_name());
+    keys.set(
+        "ec2:SourceInstanceARN",
+        [format!("arn:{partition}:ec2:{region}:{account}:instance/{instance}")],
+    );
+    keys.set("ec2:RoleDelivery", session.delivery.map(Delivery::as_str));
 }

@@ -132,6 +132,7 @@ fn as_role(role: &Role, now: Timestamp) -> Caller {
         source_identity: None,
         mfa: false,
         provider: None,
+        delivery: None,
     }))
 }
 

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::policy::Policy;
-use crate::provenance::{Provenance, Via};
+use crate::provenance::{Delivery, Provenance, Via};
 use crate::seal::{Bearer, Content, Sealer};
 use crate::secret::Secret;
 use crate::state::{Owner, Session};
@@ -46,6 +46,8 @@ pub struct Grant {
     pub mfa: bool,
     /// The ARN of the identity provider that vouched.
     pub provider: Option<String>,
+    /// By which version of the metadata service an instance got them; `None` for whoever is no instance.
+    pub delivery: Option<Delivery>,
 }
 
 /// Makes the credentials of a grant.
@@ -74,6 +76,7 @@ pub fn mint(grant: Grant, sealer: &Sealer, serial: u64, canary: &Canary, now: Ti
         transitive: grant.transitive_tag_keys.clone(),
         mfa: grant.mfa,
         provider: grant.provider.clone(),
+        delivery: grant.delivery,
     };
     let access_key_id = access_key_id(grant.owner.account(), sealer.seed(), serial);
     Session {
@@ -93,6 +96,7 @@ pub fn mint(grant: Grant, sealer: &Sealer, serial: u64, canary: &Canary, now: Ti
         source_identity: grant.source_identity,
         mfa: grant.mfa,
         provider: grant.provider,
+        delivery: grant.delivery,
     }
 }
 

@@ -139,6 +139,7 @@ pub fn decide_root(
         },
         mfa: false,
         provider: None,
+        delivery: None,
     })
 }
 

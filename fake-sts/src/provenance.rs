@@ -57,6 +57,29 @@ impl Via {
     }
 }
 
+/// The version of the metadata service by which an instance got its credentials: `ec2:RoleDelivery`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Delivery {
+    /// Version 1: a plain request.
+    #[serde(rename = "1.0")]
+    V1,
+    /// Version 2: a request with a session token.
+    #[default]
+    #[serde(rename = "2.0")]
+    V2,
+}
+
+impl Delivery {
+    /// The value of the condition key.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "1.0",
+            Self::V2 => "2.0",
+        }
+    }
+}
+
 /// Where one set of temporary credentials came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {

@@ -124,6 +124,7 @@ pub fn decide(
         source_identity: session.source_identity,
         mfa: false,
         provider: Some(provider.arn.clone()),
+        delivery: None,
     };
     Ok((grant, asserted))
 }

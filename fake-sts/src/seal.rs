@@ -8,7 +8,7 @@ use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use fake_kit::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use crate::provenance::{self, Provenance};
+use crate::provenance::{self, Delivery, Provenance};
 use crate::secret::Secret;
 use crate::state::Owner;
 
@@ -100,6 +100,9 @@ pub struct Content {
     /// The ARN of the identity provider that vouched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
+    /// By which version of the metadata service an instance got them; none in tokens of whoever is no instance, and in those from before it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -211,7 +214,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Bearer, Content, Sealer};
-    use crate::provenance::{Provenance, Via, decode};
+    use crate::provenance::{Delivery, Provenance, Via, decode};
 
     const KEY: &str = "ASIAXXXXXXXXXXXXXXXX";
     const CANARY: &str = "74ZBSWLOWBCVCIOL";
@@ -244,6 +247,7 @@ mod tests {
             transitive: [tag.to_owned()].into(),
             mfa: tag.len() > 3,
             provider: None,
+            delivery: (tag.len() > 5).then_some(Delivery::V1),
         }
     }
 
@@ -270,6 +274,12 @@ mod tests {
         );
         let bytes = crate::provenance::Sealed::decode(token.expose()).unwrap();
         assert!(!String::from_utf8_lossy(&bytes.sealed).contains("your eyes"));
+    }
+
+    #[test]
+    fn what_was_closed_before_the_delivery_was_told_is_read() {
+        let content: Content = serde_json::from_str(r#"{"bearer":{"role":{"id":"AROAX","of_world":true}}}"#).unwrap();
+        assert_eq!(content.delivery, None);
     }
 
     proptest! {

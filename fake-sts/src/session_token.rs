@@ -103,5 +103,6 @@ fn grant(owner: Owner, via: Via, user: &User, key: &str, duration: i32) -> Grant
         source_identity: None,
         mfa: false,
         provider: None,
+        delivery: None,
     }
 }

@@ -11,7 +11,7 @@ use crate::arn::RoleArn;
 use crate::mint::expiration;
 use crate::oidc::{Issuer, Laxity};
 use crate::policy::{Attributes, Kind, Named, Policy, Standing, parse_text};
-use crate::provenance::{Provenance, Via};
+use crate::provenance::{Delivery, Provenance, Via};
 use crate::saml::{IdentityProvider, Metadata};
 use crate::seal::{Bearer, Opened, Sealer};
 use crate::secret::Secret;
@@ -55,6 +55,8 @@ pub struct Session {
     pub mfa: bool,
     /// The ARN of the identity provider that vouched.
     pub provider: Option<String>,
+    /// By which version of the metadata service an instance got them; `None` for whoever is no instance.
+    pub delivery: Option<Delivery>,
 }
 
 /// Who signed a request.
@@ -290,6 +292,7 @@ impl State {
             source_identity: provenance.source_identity,
             mfa: content.mfa,
             provider: content.provider,
+            delivery: content.delivery,
         })
     }
 

@@ -104,6 +104,7 @@ pub fn decide(
         source_identity,
         mfa: false,
         provider: Some(provider.arn.clone()),
+        delivery: None,
     };
     Ok((grant, identified))
 }

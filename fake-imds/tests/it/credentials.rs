@@ -12,6 +12,7 @@ use aws_credential_types::provider::ProvideCredentials;
 use crate::running::{Running, body};
 
 const ROLE: &str = "/latest/meta-data/iam/security-credentials/lab-host";
+const IDENTITY: &str = "/latest/meta-data/identity-credentials/ec2/security-credentials/ec2-instance";
 const GIVEN: &str =
     r#"{"access_key_id":"ASIAGIVEN","secret_access_key":"S","session_token":"T","expiration":"2999-01-02T03:04:05Z"}"#;
 
@@ -45,6 +46,19 @@ fn sts(status: &'static str, answer: &'static str) -> (String, JoinHandle<String
     )
 }
 
+/// A token's header, for `with_header`.
+fn token_header(imds: &Running) -> String {
+    let put = "PUT /latest/api/token HTTP/1.1\r\nHost: x\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 0\r\n\r\n";
+    format!("X-aws-ec2-metadata-token: {}\r\n", body(&imds.raw(put)))
+}
+
+/// The document of credentials at a path.
+fn with_header(imds: &Running, path: &str, header: &str) -> String {
+    let answer = imds.raw(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n{header}\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    body(&answer).to_owned()
+}
+
 #[test]
 fn credentials_come_from_the_sts_once_and_are_repeated() {
     let (url, asked) = sts("200 OK", GIVEN);
@@ -61,8 +75,41 @@ fn credentials_come_from_the_sts_once_and_are_repeated() {
             "via": "instance-profile",
             "duration_seconds": 21600,
             "canary": "host-role",
+            "delivery": "1.0",
         })
     );
+}
+
+#[test]
+fn each_version_of_the_service_has_credentials_of_its_own() {
+    let imds = Running::world("[instance]\n[instance.switches]\nbad_token = \"ignored\"\n", &[]);
+    for path in [ROLE, IDENTITY] {
+        let token = token_header(&imds);
+        let (one, two) = (with_header(&imds, path, ""), with_header(&imds, path, &token));
+        assert_ne!(one, two);
+        assert_eq!(with_header(&imds, path, &token_header(&imds)), two);
+        assert_eq!(with_header(&imds, path, ""), one);
+        // A token that is ignored does not make it version 2.
+        assert_eq!(with_header(&imds, path, "X-aws-ec2-metadata-token: none\r\n"), one);
+    }
+}
+
+#[test]
+fn the_sts_is_told_which_version_delivers() {
+    let container = "[instance]\ncontainer = { path = \"/v1/credentials\" }\n";
+    let delivery = |path: &str, with_token: bool| {
+        let (url, asked) = sts("200 OK", GIVEN);
+        let imds = Running::world(container, &["--sts-control", &url]);
+        let header = if with_token { token_header(&imds) } else { String::new() };
+        with_header(&imds, path, &header);
+        let wish: serde_json::Value = serde_json::from_str(&asked.join().unwrap()).unwrap();
+        wish["delivery"].as_str().unwrap().to_owned()
+    };
+    for path in [ROLE, IDENTITY] {
+        assert_eq!(delivery(path, false), "1.0", "{path}");
+        assert_eq!(delivery(path, true), "2.0", "{path}");
+    }
+    assert_eq!(delivery("/v1/credentials", false), "2.0");
 }
 
 #[test]
@@ -72,7 +119,7 @@ fn the_sts_may_be_a_unix_socket() {
     let listener = UnixListener::bind(&path).unwrap();
     let asked = std::thread::spawn(move || answer_once(listener.accept().unwrap().0, "200 OK", GIVEN));
     let imds = Running::start(&["--sts-control", &format!("unix:{}", path.display())]);
-    let identity = imds.get("/latest/meta-data/identity-credentials/ec2/security-credentials/ec2-instance");
+    let identity = imds.get(IDENTITY);
     assert!(body(&identity).contains("ASIAGIVEN"), "{identity}");
     let wish = asked.join().unwrap();
     assert!(

@@ -2,6 +2,7 @@
 //! the SDK's signer.
 
 mod assume;
+mod delivery;
 mod envelopes;
 mod others;
 mod parameters;

@@ -22,7 +22,7 @@ pub use saml::{AssertionRefused, Made, make_assertion};
 use crate::arn::RoleArn;
 use crate::mint::Grant;
 use crate::policy::{Ask, Attributes, Keys, Kind, evaluate, read_document};
-use crate::provenance::Via;
+use crate::provenance::{Delivery, Via};
 use crate::service::Sts;
 use crate::state::{Owner, Session, State};
 use crate::world;
@@ -47,6 +47,9 @@ pub struct Wanted {
     pub duration_seconds: u32,
     /// The name of the canary to plant.
     pub canary: String,
+    /// `1.0` if version 1 of the metadata service hands them out, else `2.0`.
+    #[serde(default)]
+    pub delivery: Delivery,
 }
 
 /// What it gets. No `Debug`: it is all secrets.
@@ -165,6 +168,7 @@ pub fn decide(state: &State, wanted: &Wanted) -> Result<Grant, WantedError> {
         source_identity: None,
         mfa: false,
         provider: None,
+        delivery: Some(wanted.delivery),
     })
 }
 

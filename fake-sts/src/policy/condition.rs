@@ -14,7 +14,7 @@ use super::pattern::{Glyph, expand, fits, fits_arn, literal};
 pub struct Keys(BTreeMap<String, Vec<String>>);
 
 /// Keys that this fake knows the meaning of; one that is known and not in the request is truly absent.
-const KNOWN: [&str; 58] = [
+const KNOWN: [&str; 59] = [
     "aws:assumedroot",
     "aws:currenttime",
     "aws:epochtime",
@@ -48,6 +48,7 @@ const KNOWN: [&str; 58] = [
     "aws:username",
     "aws:viaawsservice",
     "aws:vpcsourceip",
+    "ec2:roledelivery",
     "ec2:rolesourceinstancearn",
     "ec2:sourceinstancearn",
     "iam:awsservicename",
