@@ -307,7 +307,11 @@ async fn answer<S: Service>(
         Bytes::new()
     } else {
         match Limited::new(body, options.body_limit).collect().await {
-            Ok(body) => body.to_bytes(),
+            Ok(body) => {
+                // Whatever else was read meanwhile is no beginning of a head that never came.
+                connection.drain_tap(|_| ());
+                body.to_bytes()
+            }
             Err(error) => return Ok(refuse_body(&*error, raw, &head, connection, service)),
         }
     };

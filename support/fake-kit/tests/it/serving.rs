@@ -88,6 +88,26 @@ async fn connections_are_kept_only_when_asked() {
     assert_eq!(targets, ["/1", "/2"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_connection_on_which_nothing_happens_ends_and_only_half_a_head_is_told() {
+    let stage = Stage::set(true).await;
+    let answer = stage
+        .raw("PUT /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc")
+        .await;
+    assert_eq!(body(&answer), "PUT /1 3");
+    assert_eq!(stage.raw("").await, "");
+    assert_eq!(stage.raw("GET /2 HTT").await, "");
+    let entries = stage.ledger.since(0).entries;
+    let seen: Vec<(&str, &str)> = entries
+        .iter()
+        .map(|e| (e.target.as_str(), e.answer.reason.as_str()))
+        .collect();
+    assert_eq!(
+        seen,
+        [("/1", ""), ("GET /2 HTT", "malformed: its head did not come in time")]
+    );
+}
+
 #[tokio::test]
 async fn a_reset_is_a_reset_on_the_wire() {
     let stage = Stage::set(false).await;
