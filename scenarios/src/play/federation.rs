@@ -16,7 +16,7 @@ use crate::runner;
 use crate::stage::STS_URL;
 use crate::verdict::Verdict;
 
-/// What GitLab gives a token whose job names no timeout, and the most of what it should live (catalogue OIDC-15).
+/// The timeout of a job that names none, and so how long its tokens live.
 const AN_HOUR: u64 = 3_600;
 
 /// Placeholder for it.
