@@ -207,7 +207,7 @@ fn required_actions(request: &AssumeRole, inherited: &Inherited) -> Vec<&'static
 #[must_use]
 pub fn authorize(state: &State, caller: &Caller, role: &Role, ask: &Ask<'_>) -> Decision {
     let same_account = ask.caller.account == role.arn.account && ask.caller.partition == role.arn.partition;
-    decide_trust(&role.trust.policy, same_account, &caller.standing(&state.world), ask)
+    decide_trust(role.trust.policy(), same_account, &caller.standing(&state.world), ask)
 }
 
 /// Whether a second factor was shown. The code that a world file gives is always the right one.

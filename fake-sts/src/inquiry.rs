@@ -181,7 +181,7 @@ fn ask_service(role: &Role, service: &str, question: &Question, now: Timestamp) 
     };
     let resource = role.arn.to_string();
     let finding = evaluate(
-        &role.trust.policy,
+        role.trust.policy(),
         &crate::policy::Ask {
             action: "sts:AssumeRole",
             resource: &resource,
@@ -323,7 +323,7 @@ pub fn who_may(state: &State, role: &Role, now: Timestamp) -> Vec<Answer> {
     let mut ids: Vec<Option<String>> = vec![None];
     let conditions = role
         .trust
-        .policy
+        .policy()
         .statements
         .iter()
         .flat_map(|statement| &statement.conditions);

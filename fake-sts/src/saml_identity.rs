@@ -248,7 +248,11 @@ fn read_session(assertion: &Assertion) -> Result<Session, Decline> {
         ),
         _ => return Err(invalid("Invalid SAML response", "SessionDuration has not one value")),
     };
-    let source_identity = attribute(assertion, "SourceIdentity").first().cloned();
+    let source_identity = match attribute(assertion, "SourceIdentity") {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => return Err(invalid("Invalid SAML response", "SourceIdentity has not one value")),
+    };
     if source_identity
         .as_ref()
         .is_some_and(|one| !is_name(one) || one.starts_with("aws:"))
@@ -349,7 +353,7 @@ fn weigh(role: &Role, provider: &SamlProvider, session: &Session, keys: &Keys) -
             caller: &caller,
             keys,
         };
-        if let Some(denied_by) = evaluate(&role.trust.policy, &ask).objection("trust policy") {
+        if let Some(denied_by) = evaluate(role.trust.policy(), &ask).objection("trust policy") {
             return Err(Decline::WebIdentityDenied { action, denied_by });
         }
     }

@@ -168,7 +168,7 @@ pub fn weigh(role: &Role, provider: &OidcProvider, token: &Token, session_name: 
             caller: &caller,
             keys: &keys,
         };
-        let finding = evaluate(&role.trust.policy, &ask);
+        let finding = evaluate(role.trust.policy(), &ask);
         Weighed { action, finding }
     });
     findings.collect()

@@ -35,6 +35,7 @@ pub(super) const WORLD: &[Key] = &[
     key("user", Foreign, "fake-sts reads it"),
     key("policy", Foreign, "fake-sts reads it"),
     key("oidc_provider", Foreign, "fake-sts reads it"),
+    key("saml_provider", Foreign, "fake-sts reads it"),
     key("issuer", Foreign, "fake-sts reads it"),
     key("organization", Foreign, "fake-sts reads it"),
 ];

@@ -108,7 +108,7 @@ nme = "typo"
 number = 1
 "#;
     insta::assert_snapshot!(faults(text), @r#"
-    world.toml:1: colour: is unknown; remove it, or use one of account, instance, role, user, policy, oidc_provider, issuer, organization
+    world.toml:1: colour: is unknown; remove it, or use one of account, instance, role, user, policy, oidc_provider, saml_provider, issuer, organization
     world.toml:3: account.id: "12345" is not accepted; give twelve digits, in quotes
     world.toml:4: account.region: is not a string; give a region such as "eu-central-1"
     world.toml:6: instance.id: "i-xyz" is not accepted; give i- and 17 hexadecimal digits in lower case

@@ -143,7 +143,7 @@ pub fn decide(state: &State, wanted: &Wanted) -> Result<Grant, WantedError> {
                 caller: &caller,
                 keys: &keys,
             };
-            if let Some(objection) = evaluate(&role.trust.policy, &ask).objection("") {
+            if let Some(objection) = evaluate(role.trust.policy(), &ask).objection("") {
                 let why = objection.trim_start_matches(": ").to_owned();
                 return Err(WantedError::Untrusted { role_arn, why });
             }

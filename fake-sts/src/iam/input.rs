@@ -88,7 +88,7 @@ impl Call<'_> {
             return Err(Refusal::of_iam(409, "LimitExceeded", text));
         }
         let document = document(&text, Kind::Trust)?;
-        let statements = document.policy.statements.iter();
+        let statements = document.policy().statements.iter();
         for principal in statements
             .filter_map(|statement| statement.principals.as_ref())
             .flat_map(|list| &list.named)

@@ -2,6 +2,7 @@
 //! read files.
 
 mod catalogue;
+mod instance;
 mod report;
 mod rules;
 mod source;
@@ -101,7 +102,7 @@ pub fn judge(file: &str, text: &str, settings: &Settings) -> Result<Vec<Finding>
         rules::judge(file, found, settings, &mut findings);
     }
     for one in &attached {
-        rules::judge_attached(file, one, settings, &mut findings);
+        instance::judge_attached(file, one, settings, &mut findings);
     }
     Ok(findings)
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod check;
 mod others;
+mod packed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,11 +22,10 @@ pub use others::{
     read_web_identity, read_web_token,
 };
 
+pub use packed::packed_size;
+
 /// Lifetime of a session when the request names none.
 pub const DEFAULT_DURATION: i32 = 3_600;
-
-/// Plain text of a session policy, its ARNs included (service model).
-const PACKED_LIMIT: usize = 2_048;
 
 /// Managed session policies of one session.
 const POLICY_ARNS: usize = 10;
@@ -273,29 +273,4 @@ fn read_tags(tags: Vec<(String, String)>, parameters: &Parameters) -> Result<Tag
         return Err(ParameterError::TransitiveWithoutTag);
     }
     Ok((tags.into_iter().collect(), keys))
-}
-
-/// How much of its limit the session policies and tags take, in percent; `None` when neither was given. How STS packs them is not known: here
-/// each byte counts.
-///
-/// # Errors
-/// More than all of it.
-pub fn packed_size(
-    policy: Option<&(String, Policy)>,
-    policy_arns: &[String],
-    tags: &BTreeMap<String, String>,
-) -> Result<Option<i64>, ParameterError> {
-    if policy.is_none() && policy_arns.is_empty() && tags.is_empty() {
-        return Ok(None);
-    }
-    let percent = |bytes: usize| i64::try_from((bytes * 100).div_ceil(PACKED_LIMIT)).unwrap_or(i64::MAX);
-    let policy = policy.map_or(0, |(text, _)| text.len());
-    let tags: usize = tags.iter().map(|(key, value)| key.len() + value.len()).sum();
-    let arns: usize = policy_arns.iter().map(String::len).sum();
-    for (percent, of_tags) in [(percent(tags), true), (percent(policy + arns + tags), false)] {
-        if percent > 100 {
-            return Err(ParameterError::PackedTooLarge { percent, of_tags });
-        }
-    }
-    Ok(Some(percent(policy + arns + tags)))
 }

@@ -1,5 +1,7 @@
 //! Reading a policy document: JSON in, statements or every fault at once out. It must not evaluate anything.
 
+use std::sync::OnceLock;
+
 use serde_json::{Map, Value};
 
 use super::condition::Condition;
@@ -23,23 +25,47 @@ pub struct Policy {
     pub statements: Vec<Statement>,
 }
 
-/// A policy as it was written, and what it says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A policy as it was written, and what it says. What it says is several times as large and kept only once it was asked for: of many roles, few
+/// are assumed.
+#[derive(Debug, Clone)]
 pub struct Document {
     /// JSON, as written.
     pub text: String,
-    /// Its meaning.
-    pub policy: Policy,
+    kind: Kind,
+    policy: OnceLock<Policy>,
 }
+
+impl Document {
+    /// Its meaning.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        // It was read before without a fault; one that could not be read would allow nothing.
+        self.policy.get_or_init(|| {
+            parse_text(&self.text, self.kind).unwrap_or(Policy {
+                variables: false,
+                statements: Vec::new(),
+            })
+        })
+    }
+}
+
+impl PartialEq for Document {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.text, self.kind) == (&other.text, other.kind)
+    }
+}
+
+impl Eq for Document {}
 
 /// Reads a document and keeps its text.
 ///
 /// # Errors
 /// Every fault at once.
 pub fn read_document(text: &str, kind: Kind) -> Result<Document, Vec<PolicyFault>> {
-    parse_text(text, kind).map(|policy| Document {
+    parse_text(text, kind).map(|_| Document {
         text: text.to_owned(),
-        policy,
+        kind,
+        policy: OnceLock::new(),
     })
 }
 

@@ -34,7 +34,7 @@ impl Holder {
     pub fn identity<'a>(&'a self, world: &'a World) -> Vec<Named<'a>> {
         let inline = self.inline.iter().map(|(name, document)| Named {
             name: name.clone(),
-            policy: Some(&document.policy),
+            policy: Some(document.policy()),
         });
         inline
             .chain(self.attached.iter().map(|arn| named(arn, world)))
@@ -53,7 +53,7 @@ impl Holder {
 pub(crate) fn named<'a>(arn: &str, world: &'a World) -> Named<'a> {
     Named {
         name: arn.to_owned(),
-        policy: world.managed(arn).map(|managed| &managed.document.policy),
+        policy: world.managed(arn).map(|managed| managed.document.policy()),
     }
 }
 

@@ -136,7 +136,7 @@ fn a_role_made_again_is_another_principal() {
             keys: &Keys::default(),
         };
         matches!(
-            evaluate(&world.role("123456789012", "deploy").unwrap().trust.policy, &ask),
+            evaluate(world.role("123456789012", "deploy").unwrap().trust.policy(), &ask),
             Finding::Allowed(Match::Direct, _)
         )
     };

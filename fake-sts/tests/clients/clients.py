@@ -139,7 +139,7 @@ def boto3_errors():
     denied = DEPLOY.replace("deploy", "closed")
     made = assertion(roles=[denied])
     refused(saml, "AccessDenied", RoleArn=denied, PrincipalArn=made["provider"], SAMLAssertion=made["assertion"])
-    tags = [{"Key": f"k{n}", "Value": "v" * 250} for n in range(20)]
+    tags = [{"Key": f"k{n}", "Value": os.urandom(125).hex()} for n in range(40)]
     refused(assume, "PackedPolicyTooLarge", RoleArn=DEPLOY, RoleSessionName="job-1", Tags=tags)
     refused(sts.decode_authorization_message, "InvalidAuthorizationMessageException", EncodedMessage="x")
     refused(client(keys=keys).get_session_token, "AccessDenied")

@@ -1,6 +1,6 @@
 //! Random requests, signed by AWS's own signer and then changed at random: the verdict here must be that of a second opinion, which is AWS's
-//! signer once more, on the request as it arrived. (The one verifier that is published, scratchstack-aws-signature 0.11, agrees in its words;
-//! it needs the previous generation of eight crates that the workspace has once.)
+//! signer once more, on the request as it arrived. (The one verifier that is published, scratchstack-aws-signature 0.11.4, builds, but needs
+//! another version of eight crates that the workspace has in one, which `deny.toml` forbids.)
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
