@@ -3,8 +3,10 @@
 mod federation;
 mod principals;
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use fake_kit::seed::Seed;
@@ -116,9 +118,25 @@ pub fn read_role(value: &Value, account: &Account) -> Result<Role, Faults> {
 #[derive(Default)]
 struct Reader {
     faults: Vec<Fault>,
-    /// Documents read, by text: many roles have the same.
-    trusts: HashMap<String, Arc<Document>>,
-    policies: HashMap<String, Arc<Document>>,
+    /// Documents read: many roles have the same.
+    trusts: HashSet<ByText>,
+    policies: HashSet<ByText>,
+}
+
+/// A document that is found by its text, so that no text is kept twice.
+#[derive(PartialEq, Eq)]
+struct ByText(Arc<Document>);
+
+impl Borrow<str> for ByText {
+    fn borrow(&self) -> &str {
+        &self.0.text
+    }
+}
+
+impl Hash for ByText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.hash(state);
+    }
 }
 
 impl Reader {
@@ -301,6 +319,10 @@ impl Reader {
         }
     }
 
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "the text, which is all that is hashed and compared, does not change"
+    )]
     fn document(&mut self, field: &str, value: &Value, kind: Kind) -> Option<Arc<Document>> {
         let text = match value {
             Value::String(text) => text.clone(),
@@ -310,13 +332,13 @@ impl Reader {
             Kind::Trust => &mut self.trusts,
             Kind::Identity => &mut self.policies,
         };
-        if let Some(document) = known.get(&text) {
+        if let Some(ByText(document)) = known.get(text.as_str()) {
             return Some(Arc::clone(document));
         }
         match read_document(&text, kind) {
             Ok(document) => {
                 let document = Arc::new(document);
-                known.insert(text, Arc::clone(&document));
+                known.insert(ByText(Arc::clone(&document)));
                 Some(document)
             }
             Err(faults) => {

@@ -136,6 +136,66 @@ fn findings_end_with_one_and_unreadable_files_with_two() {
     let missing = folder.path().join("missing.json");
     assert_eq!(told(&["lint", missing.to_str().unwrap()]).0, Some(2));
     assert_eq!(told(&["lint"]).0, Some(2));
+    let host = file(
+        "host.json",
+        json!({ "Statement": { "Effect": "Allow", "Action": ["sts:TagSession", "s3:GetObject"], "Resource": "*" } }),
+    );
+    assert_eq!(told(&["lint", &host]).0, Some(0));
+    let (code, out) = told(&["lint", "--instance", &host]);
+    assert!(code == Some(1) && out.contains("[instance-rights]"), "{out}");
+    assert_eq!(told(&["lint", "--instance", "--allow", "s3:Get*", &host]).0, Some(0));
+    let (code, out) = told(&["lint", "--explain", "instance-rights"]);
+    assert!(code == Some(0) && out.starts_with("instance-rights (error): "), "{out}");
+    let (code, out) = told(&["lint", "--explain", "instance"]);
+    assert!(
+        code == Some(2) && out.contains("there is no rule instance: name one of policy-syntax, "),
+        "{out}"
+    );
+}
+
+#[tokio::test]
+async fn an_assertion_of_a_running_fake_is_one_that_it_believes() {
+    let trust = r#"{"Statement":{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::123456789012:saml-provider/corp"},"Action":["sts:AssumeRoleWithSAML","sts:TagSession"]}}"#;
+    let fake = Fake::start_in(&format!(
+        "{WORLD}\n[[role]]\nname = \"people\"\ntrust = '{trust}'\n[[saml_provider]]\nname = \"corp\"\nentity_id = \"https://idp.example.com/saml\"\n"
+    ));
+    let control = fake.control_argument();
+    let saml = |more: &[&str]| told(&[&["saml", "--control", &control], more].concat());
+    let people = "arn:aws:iam::123456789012:role/people";
+    let (code, assertion) = saml(&[
+        "--role",
+        people,
+        "--subject",
+        "bob",
+        "--tag",
+        "team=blue",
+        "--transitive",
+        "team",
+    ]);
+    assert_eq!(code, Some(0), "{assertion}");
+    let answer = fake
+        .client(crate::fake::alice())
+        .assume_role_with_saml()
+        .role_arn(people)
+        .principal_arn("arn:aws:iam::123456789012:saml-provider/corp")
+        .saml_assertion(assertion.trim())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.subject(), Some("bob"));
+    let facts = fake.last_facts().await;
+    assert_eq!(facts["caller"], "arn:aws:iam::123456789012:saml-provider/corp bob");
+    assert_eq!(facts["principal_arn"], "arn:aws:iam::123456789012:saml-provider/corp");
+    let (code, metadata) = saml(&["--metadata"]);
+    assert_eq!(code, Some(0));
+    let read = fake_sts::saml::read_metadata(metadata.trim()).unwrap();
+    assert_eq!(read.entity_id, "https://idp.example.com/saml");
+    let (code, out) = saml(&["--role", people, "--provider", "other"]);
+    assert!(
+        code == Some(1) && out.contains("404: the world has no SAML provider other that is played"),
+        "{out}"
+    );
+    assert_eq!(saml(&[]).0, Some(2));
 }
 
 #[tokio::test]
