@@ -19,7 +19,7 @@ use crate::verdict::Verdict;
 /// The timeout of a job that names none, and so how long its tokens live.
 const AN_HOUR: u64 = 3_600;
 
-/// Placeholder for it.
+/// Stands in a token's header for the key of the server that nobody registered.
 const STRANGERS_KEY: &str = "${key.stranger}";
 
 impl Play<'_> {
