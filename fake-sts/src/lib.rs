@@ -12,6 +12,7 @@ pub mod context;
 pub mod control;
 pub mod decline;
 pub mod envelope;
+pub mod federated;
 pub mod front;
 pub mod iam;
 pub mod in_process;

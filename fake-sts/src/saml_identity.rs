@@ -10,13 +10,14 @@ use sha1::{Digest as _, Sha1};
 use crate::arn::RoleArn;
 use crate::context::{Origin, connection_keys};
 use crate::decline::Decline;
+use crate::federated::{self, Vouched};
 use crate::mint::Grant;
 use crate::parameters::SamlIdentity;
-use crate::policy::{Ask, Attributes, Keys, evaluate};
+use crate::policy::Keys;
 use crate::provenance::Via;
 use crate::saml::{ATTRIBUTES, Assertion, Confirmation, SIGN_IN, SamlError, read_response};
 use crate::state::{Owner, State};
-use crate::world::{Role, SamlProvider};
+use crate::world::SamlProvider;
 
 const ACTION: &str = "sts:AssumeRoleWithSAML";
 
@@ -93,8 +94,19 @@ pub fn decide(
         name_qualifier: name_qualifier(&assertion.issuer, provider),
     };
     if !state.permissive {
-        let keys = keys_of(&asserted, provider, &session, connection_keys(origin, now));
-        weigh(role, provider, &session, &keys)?;
+        let vouched = Vouched {
+            provider: &provider.arn,
+            session_name: &session.name,
+            tags: &session.tags,
+            transitive: &session.transitive,
+            source_identity: session.source_identity.as_deref(),
+        };
+        let keys = keys_of(&asserted, provider, connection_keys(origin, now));
+        for step in federated::weigh(role, ACTION, vouched, keys) {
+            if let Some(why) = step.finding.objection("trust policy") {
+                return Err(denied(step.action, why));
+            }
+        }
     }
     let seconds = request.duration.or(session.duration).unwrap_or(DEFAULT_DURATION);
     if i64::from(seconds) > i64::from(role.max_session_seconds) {
@@ -313,49 +325,12 @@ fn name_qualifier(issuer: &str, provider: &SamlProvider) -> String {
     STANDARD.encode(Sha1::digest(format!("{issuer}{}/{}", provider.account, provider.name)))
 }
 
-fn keys_of(asserted: &Asserted, provider: &SamlProvider, session: &Session, mut keys: Keys) -> Keys {
+fn keys_of(asserted: &Asserted, provider: &SamlProvider, mut keys: Keys) -> Keys {
     keys.set("saml:aud", [asserted.audience.as_str()]);
     keys.set("saml:iss", [asserted.issuer.as_str()]);
     keys.set("saml:sub", [asserted.subject.as_str()]);
     keys.set("saml:sub_type", [asserted.subject_type.as_str()]);
     keys.set("saml:namequalifier", [asserted.name_qualifier.as_str()]);
     keys.set("saml:doc", [format!("{}/{}", provider.account, provider.name)]);
-    keys.set("sts:RoleSessionName", [session.name.as_str()]);
-    keys.set("sts:SourceIdentity", session.source_identity.clone());
-    keys.set("sts:TransitiveTagKeys", session.transitive.iter().cloned());
-    keys.set("aws:FederatedProvider", [provider.arn.as_str()]);
-    keys.set("aws:TagKeys", session.tags.keys().cloned());
-    for (key, value) in &session.tags {
-        keys.set(&format!("aws:RequestTag/{key}"), [value.as_str()]);
-    }
     keys
-}
-
-/// Nobody stands behind an assertion but the identity provider: the role's trust policy alone decides.
-fn weigh(role: &Role, provider: &SamlProvider, session: &Session, keys: &Keys) -> Result<(), Decline> {
-    let caller = Attributes {
-        arn: "",
-        principal_arn: "",
-        unique_id: "",
-        account: &role.arn.account,
-        partition: &role.arn.partition,
-        service: None,
-        federated: Some(&provider.arn),
-    };
-    let mut actions = vec![ACTION];
-    actions.extend((!session.tags.is_empty()).then_some("sts:TagSession"));
-    actions.extend(session.source_identity.is_some().then_some("sts:SetSourceIdentity"));
-    let resource = role.arn.to_string();
-    for action in actions {
-        let ask = Ask {
-            action,
-            resource: &resource,
-            caller: &caller,
-            keys,
-        };
-        if let Some(denied_by) = evaluate(role.trust.policy(), &ask).objection("trust policy") {
-            return Err(Decline::WebIdentityDenied { action, denied_by });
-        }
-    }
-    Ok(())
 }

@@ -5,10 +5,11 @@ use jiff::Timestamp;
 use crate::arn::RoleArn;
 use crate::context::{Origin, connection_keys};
 use crate::decline::Decline;
+use crate::federated::{self, Vouched, Weighed};
 use crate::mint::Grant;
 use crate::oidc::{Check, Issuer, Reading, Token, TokenError, session_tags};
 use crate::parameters::WebIdentity;
-use crate::policy::{Ask, Attributes, Finding, Keys, evaluate};
+use crate::policy::Keys;
 use crate::provenance::Via;
 use crate::state::{Owner, State};
 use crate::world::{OidcProvider, Role, bare_issuer};
@@ -109,15 +110,6 @@ pub fn decide(
     Ok((grant, identified))
 }
 
-/// What a trust policy says of one of the actions that a token needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Weighed {
-    /// Which action.
-    pub action: &'static str,
-    /// What the policy says.
-    pub finding: Finding,
-}
-
 /// Whether a token that says which roles it is for names this one; `None` when it says nothing. A claim of another shape names none.
 fn roles_of(token: &Token, role_arn: &str) -> Option<bool> {
     token.claims.get(ROLES_CLAIM).map(|stated| match stated {
@@ -137,41 +129,17 @@ fn source_identity_of(token: &Token) -> Option<String> {
 pub fn weigh(role: &Role, provider: &OidcProvider, token: &Token, session_name: &str, mut keys: Keys) -> Vec<Weighed> {
     let (tags, transitive) = session_tags(&token.claims).unwrap_or_default();
     let source_identity = source_identity_of(token);
-    keys.set("sts:RoleSessionName", [session_name]);
-    keys.set("aws:FederatedProvider", [provider.arn.as_str()]);
-    keys.set("aws:TagKeys", tags.keys().cloned());
-    keys.set("sts:TransitiveTagKeys", transitive);
-    keys.set("sts:SourceIdentity", source_identity.clone());
     let authorized = roles_of(token, &role.arn.to_string()) == Some(true);
     keys.set("sts:RoleAuthorizedByIdp", [authorized.to_string()]);
-    for (key, value) in &tags {
-        keys.set(&format!("aws:RequestTag/{key}"), [value.as_str()]);
-    }
     claim_keys(&mut keys, provider, token);
-    let caller = Attributes {
-        arn: "",
-        principal_arn: "",
-        unique_id: "",
-        account: &role.arn.account,
-        partition: &role.arn.partition,
-        service: None,
-        federated: Some(&provider.arn),
+    let vouched = Vouched {
+        provider: &provider.arn,
+        session_name,
+        tags: &tags,
+        transitive: &transitive,
+        source_identity: source_identity.as_deref(),
     };
-    let mut actions = vec![ACTION];
-    actions.extend((!tags.is_empty()).then_some("sts:TagSession"));
-    actions.extend(source_identity.is_some().then_some("sts:SetSourceIdentity"));
-    let resource = role.arn.to_string();
-    let findings = actions.into_iter().map(|action| {
-        let ask = Ask {
-            action,
-            resource: &resource,
-            caller: &caller,
-            keys: &keys,
-        };
-        let finding = evaluate(role.trust.policy(), &ask);
-        Weighed { action, finding }
-    });
-    findings.collect()
+    federated::weigh(role, ACTION, vouched, keys)
 }
 
 /// Whether the account believes a token: its issuer is registered, a published key signed it, it is for a registered audience and in its

@@ -193,6 +193,7 @@ fn decisions_touch_no_socket_no_runtime_no_clock_and_no_file() {
 const PURE: &[&str] = &[
     "fake-sts/src/answer",
     "fake-sts/src/assume_role.rs",
+    "fake-sts/src/federated.rs",
     "fake-sts/src/iam",
     "fake-sts/src/oidc",
     "fake-sts/src/permission.rs",
