@@ -172,7 +172,7 @@ impl Bench {
             token: None,
             presigned: false,
         };
-        let canonical = canonical_request(&request, &Parameters::default(), &claim);
+        let canonical = canonical_request(&request, "/", &Parameters::default(), &claim);
         let signature = sign(&keys.secret, &scope, &date, &day_scope, &canonical).into_hex();
         let header = format!(
             "AWS4-HMAC-SHA256 Credential={}/{day_scope}, SignedHeaders=host;x-amz-date, Signature={signature}",

@@ -37,10 +37,10 @@ impl Signature {
     }
 }
 
-/// The text that is signed in place of the request.
+/// The text that is signed in place of the request; `path` is its path in the form that the service gives it, [`canonical_path`]'s for STS.
 #[must_use]
-pub fn canonical_request(request: &Request, query: &Parameters, claim: &Claim) -> String {
-    let mut text = format!("{}\n{}\n", request.method, canonical_path(&request.path));
+pub fn canonical_request(request: &Request, path: &str, query: &Parameters, claim: &Claim) -> String {
+    let mut text = format!("{}\n{path}\n", request.method);
     text += &canonical_query(query, claim.presigned);
     text.push('\n');
     let values = signed_values(request, &claim.signed_headers);

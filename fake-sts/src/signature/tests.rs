@@ -1,6 +1,7 @@
 mod differential;
 mod order;
 mod vectors;
+mod verifier;
 
 use std::time::{Duration, SystemTime};
 

@@ -1,6 +1,5 @@
 //! Random requests, signed by AWS's own signer and then changed at random: the verdict here must be that of a second opinion, which is AWS's
-//! signer once more, on the request as it arrived. (The one verifier that is published, scratchstack-aws-signature 0.11.4, builds, but needs
-//! another version of eight crates that the workspace has in one, which `deny.toml` forbids.)
+//! signer once more, on the request as it arrived, and that of an independent verifier, scratchstack-aws-signature.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -11,6 +10,7 @@ use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::verifier::Verifier;
 use super::{HOST, KEY, SECRET, Sample, SignatureError, judge, parse_basic, post, signed};
 use crate::request::Request;
 
@@ -147,11 +147,37 @@ fn second_opinion(request: &Request) -> Option<bool> {
     Some(signature == claimed(header, "Signature="))
 }
 
+const VERIFIER: Verifier = Verifier {
+    key: KEY,
+    secret: SECRET,
+    region: "eu-central-1",
+    service: "sts",
+    now: "2026-03-04T05:06:07Z",
+    normalises: true,
+};
+
+/// Whether the verifier makes the same of a path as AWS's signer: it escapes once instead of twice, refuses what climbs above the root, and
+/// drops the slash before a dot segment at the end.
+fn is_read_alike(path: &str) -> bool {
+    let mut depth = 0;
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        if depth < 0 {
+            return false;
+        }
+    }
+    !path.contains('%') && !path.ends_with("/.") && !path.ends_with("/..")
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_500))]
 
     #[test]
-    fn a_request_verifies_where_awss_signer_would_have_made_its_signature(
+    fn awss_signer_and_an_independent_verifier_come_to_the_same_verdict(
         target in "(/[a-z.]{0,3}){1,3}\\?([a-c]=[A-C~]{0,2}&){0,3}d=[0-9]",
         value in "[a-z]([a-z ]{0,10}[a-z])?",
         changes in proptest::collection::vec(change(), 0..4),
@@ -168,6 +194,10 @@ proptest! {
         let judged = matches!(verdict, Ok(_) | Err(SignatureError::Mismatch));
         if let (true, Some(right)) = (judged, second_opinion(&request)) {
             prop_assert_eq!(verdict.is_ok(), right, "{:?} {:?}", changes, request);
+        }
+        if let (true, Some(third)) = (is_read_alike(&request.path), VERIFIER.judge(&request)) {
+            let own = verdict.map(|_| ()).map_err(|error| error.to_string());
+            prop_assert_eq!(own, third, "{:?} {:?}", changes, request);
         }
     }
 }

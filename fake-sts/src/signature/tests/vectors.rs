@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::super::{Key, KeyRing, Service, SignatureError, authenticate, canonical_path};
+use super::super::{Key, KeyRing, Service, SignatureError, authenticate};
+use super::verifier::Verifier;
 use crate::request::Request;
 use crate::secret::Secret;
 
@@ -85,34 +86,68 @@ fn parse(text: &str) -> Request {
     }
 }
 
+impl Vector {
+    /// The service that it was signed for.
+    fn service(&self) -> Service {
+        if self.normalised {
+            Service::Sample
+        } else {
+            Service::SampleOfPaths
+        }
+    }
+}
+
 fn judge(vector: &Vector, request: &Request) -> Result<(), SignatureError> {
+    judge_for(vector.service(), vector, request)
+}
+
+fn judge_for(service: Service, vector: &Vector, request: &Request) -> Result<(), SignatureError> {
     let ring = Ring {
         secret: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned()),
         token: vector.token.as_deref(),
     };
     let now = "2015-08-30T12:36:00Z".parse().unwrap();
-    authenticate(request, Service::Sample, now, &ring)
-}
-
-/// STS normalises paths. What was signed for a service that does not is accepted where that makes no difference.
-fn acceptable(vector: &Vector) -> bool {
-    vector.normalised || canonical_path(&vector.request.path) == vector.request.path.replace(' ', "%20")
+    authenticate(request, service, now, &ring)
 }
 
 #[test]
 fn what_the_suite_signs_is_accepted() {
-    let mut refused = Vec::new();
     for vector in read() {
-        match judge(&vector, &vector.request) {
-            Ok(()) => assert!(acceptable(&vector), "{}", vector.name),
-            Err(error) => {
-                assert!(!acceptable(&vector), "{}: {error}", vector.name);
-                assert_eq!(error, SignatureError::Mismatch, "{}", vector.name);
-                refused.push(vector.name);
-            }
+        assert_eq!(judge(&vector, &vector.request), Ok(()), "{}", vector.name);
+    }
+}
+
+#[test]
+fn what_the_suite_signs_is_accepted_by_an_independent_verifier() {
+    let mut refused = Vec::new();
+    // Version 0.11.4 reads the credential of a presigned request with its escapes, and so refuses every one.
+    for vector in read().iter().filter(|vector| vector.name.ends_with(" header")) {
+        let verifier = Verifier {
+            key: "AKIDEXAMPLE",
+            secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+            region: "us-east-1",
+            service: "service",
+            now: "2015-08-30T12:36:00Z",
+            normalises: vector.normalised,
+        };
+        if verifier.judge(&vector.request) != Some(Ok(())) {
+            refused.push(vector.name.as_str());
         }
     }
-    // Signed for services that take paths as they come, which STS is none of.
+    // It sorts parameters before it escapes them; the suite, written for that, sorts what is escaped.
+    assert_eq!(refused, ["get-vanilla-query-order-encoded header"]);
+}
+
+/// STS normalises paths: what was signed for a service that takes them as they come is refused where that makes a difference.
+#[test]
+fn a_path_that_was_signed_as_it_came_is_not_the_one_that_sts_signs() {
+    let mut refused = Vec::new();
+    for vector in read() {
+        if let Err(error) = judge_for(Service::Sample, &vector, &vector.request) {
+            assert_eq!(error, SignatureError::Mismatch, "{}", vector.name);
+            refused.push(vector.name);
+        }
+    }
     insta::assert_snapshot!(refused.join("\n"), @r"
     get-relative-relative-unnormalized header
     get-relative-relative-unnormalized query
@@ -152,7 +187,7 @@ fn kind(error: &SignatureError) -> String {
 #[test]
 fn no_byte_of_what_is_signed_may_be_another() {
     let mut tried = 0;
-    for vector in read().iter().filter(|vector| acceptable(vector)) {
+    for vector in &read() {
         let refuse = |part: &str, request: &Request, wanted: &[&str]| {
             let outcome = judge(vector, request);
             let error = outcome
@@ -175,7 +210,7 @@ fn no_byte_of_what_is_signed_may_be_another() {
             tried += 1;
         }
         for (at, path) in neighbours(&original.path) {
-            if canonical_path(&path) == canonical_path(&original.path) {
+            if vector.service().canonical_path(&path) == vector.service().canonical_path(&original.path) {
                 continue;
             }
             let request = Request {
