@@ -97,19 +97,19 @@ fn weigh(statement: &Statement, variables: bool, ask: &Ask<'_>) -> Outcome {
     }
     let found = match &statement.principals {
         None => Match::Direct,
-        Some(principals) => {
-            let best = principals
-                .named
-                .iter()
-                .map(|one| one.meets(ask.caller))
-                .max()
-                .unwrap_or(Match::Not);
-            match (principals.except, best) {
-                (false, found) => found,
-                (true, Match::Not) => Match::Account,
-                (true, Match::Account | Match::Direct | Match::Session) => Match::Not,
+        Some(principals) if principals.except => {
+            if principals.named.iter().any(|one| one.spares(ask.caller)) {
+                Match::Not
+            } else {
+                Match::Account
             }
         }
+        Some(principals) => principals
+            .named
+            .iter()
+            .map(|one| one.meets(ask.caller))
+            .max()
+            .unwrap_or(Match::Not),
     };
     if found == Match::Not {
         return Outcome::Fails(Some("names another principal".to_owned()));

@@ -113,4 +113,15 @@ impl Principal {
             Self::UniqueId(id) => direct(id == caller.unique_id),
         }
     }
+
+    /// Whether this entry of a `NotPrincipal` spares a caller. An account is its root user alone there: IAM looks at the account, then at the
+    /// role or user, then at the session, so that an account beside a user spares that user and nobody else of it (IAM User Guide, NotPrincipal).
+    #[must_use]
+    pub fn spares(&self, caller: &Attributes<'_>) -> bool {
+        match (self, self.meets(caller)) {
+            (Self::Anyone, _) | (_, Match::Direct | Match::Session) => true,
+            (_, Match::Account) => caller.principal_arn.ends_with(":root"),
+            (_, Match::Not) => false,
+        }
+    }
 }

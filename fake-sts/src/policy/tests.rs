@@ -111,21 +111,26 @@ fn principals_mean_whom_they_name_and_nobody_else() {
 
 #[test]
 fn not_principal_denies_everybody_else() {
-    let others = |principal: &str| {
+    let others = |principal: Value| {
         let policy = trust(json!([
             { "Effect": "Allow", "Principal": "*", "Action": "sts:*" },
             { "Sid": "rest", "Effect": "Deny", "NotPrincipal": { "AWS": principal }, "Action": "*" }
         ]));
         evaluate(&policy, &session(), &keys())
     };
-    assert_eq!(
-        others("arn:aws:iam::123456789012:role/team/lab-host"),
-        Finding::Allowed(Match::Account, "Statement[0]".to_owned())
+    let (account, own) = (
+        "arn:aws:iam::123456789012:root",
+        "arn:aws:iam::123456789012:role/team/lab-host",
     );
-    assert_eq!(
-        others("arn:aws:iam::123456789012:role/other"),
-        Finding::Denied("rest".to_owned())
-    );
+    for spared in [json!(own), json!([own, account])] {
+        let allowed = Finding::Allowed(Match::Account, "Statement[0]".to_owned());
+        assert_eq!(others(spared.clone()), allowed, "{spared}");
+    }
+    // The account alone is its root user: else it would let everybody in who was to be kept out.
+    let other = "arn:aws:iam::123456789012:role/other";
+    for denied in [json!(other), json!([other, account]), json!(account)] {
+        assert_eq!(others(denied.clone()), Finding::Denied("rest".to_owned()), "{denied}");
+    }
 }
 
 #[test]

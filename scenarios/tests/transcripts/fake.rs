@@ -20,6 +20,7 @@ pub(crate) struct Fake {
     pub(crate) address: String,
     /// When it was started; signatures are made for this time.
     pub(crate) started: Timestamp,
+    program: std::path::PathBuf,
     control: std::path::PathBuf,
     instance: OnceLock<Credentials>,
     _folder: tempfile::TempDir,
@@ -62,6 +63,7 @@ impl Fake {
             process,
             address,
             started,
+            program: program.to_owned(),
             control,
             instance: OnceLock::new(),
             _folder: folder,
@@ -82,6 +84,21 @@ impl Fake {
             self.address
         );
         body(&self.exchange(request.as_bytes()))
+    }
+
+    /// What the fake's own command makes of these words: a token or an assertion that somebody of the world signs.
+    #[expect(clippy::disallowed_methods, reason = "the fakes are started here and nowhere else")]
+    pub(crate) fn mint(&self, words: &str) -> Result<String, String> {
+        let output = Command::new(&self.program)
+            .args(words.split(' '))
+            .arg("--control")
+            .arg(format!("unix:{}", self.control.display()))
+            .output()
+            .map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// Credentials as the instance gets them.

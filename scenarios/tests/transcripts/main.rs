@@ -37,6 +37,10 @@ fn main() -> ExitCode {
     } else {
         start(&recorded, &records)
     });
+    let table = Trial::test("sts::each record stands once in the table, with its title", {
+        let (folder, recorded) = (records.join("sts"), titles(&recorded, "sts"));
+        move || check_table(&folder, &recorded).map_err(Failed::from)
+    });
     let trials = recorded
         .into_iter()
         .map(|(name, service, transcript)| {
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
                 judge(&stands, &service, &transcript?).map_err(Failed::from)
             })
         })
+        .chain([table])
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(stands);
@@ -76,6 +81,48 @@ fn read(service: &str, folder: &Path) -> Vec<Recorded> {
             (format!("{service}::{name}"), service.to_owned(), transcript)
         })
         .collect()
+}
+
+/// Name and title of each record of a service.
+fn titles(recorded: &[Recorded], service: &str) -> BTreeMap<String, String> {
+    let of_service = recorded.iter().filter(|(_, own, _)| own == service);
+    of_service
+        .filter_map(|(name, _, transcript)| {
+            let name = name.strip_prefix(&format!("{service}::"))?.to_owned();
+            Some((name, transcript.as_ref().ok()?.title.clone()))
+        })
+        .collect()
+}
+
+/// The table of a folder says of each record what its first line says.
+fn check_table(folder: &Path, recorded: &BTreeMap<String, String>) -> Result<(), String> {
+    let table = std::fs::read_to_string(folder.join("README.md")).map_err(|error| error.to_string())?;
+    let mut told = BTreeMap::new();
+    for line in table.lines().filter(|line| line.ends_with(".http) |")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let (Some(title), Some(link)) = (cells.first(), cells.last()) else {
+            return Err(format!("no row: {line}"));
+        };
+        let name = link.trim_start_matches('[').split(']').next().unwrap_or_default();
+        if !link.ends_with(&format!("]({name}.http)")) || told.insert(name.to_owned(), (*title).to_owned()).is_some() {
+            return Err(format!("{name} stands twice, or its link leads elsewhere"));
+        }
+    }
+    for (name, title) in recorded {
+        match told.remove(name) {
+            Some(own) if own == *title => {}
+            Some(own) => return Err(format!("{name}: the table says `{own}`, the record `{title}`")),
+            None => {
+                return Err(format!(
+                    "{name}: not in README.md; add `| {title} | … | [{name}]({name}.http) |`"
+                ));
+            }
+        }
+    }
+    match told.pop_first() {
+        Some((name, _)) => Err(format!("{name}: in README.md, but there is no such record")),
+        None => Ok(()),
+    }
 }
 
 fn start(recorded: &[Recorded], records: &Path) -> BTreeMap<Stand, Fake> {
@@ -117,6 +164,10 @@ fn judge(stands: &BTreeMap<Stand, Fake>, service: &str, transcript: &Transcript)
     let mut values = values();
     if transcript.request_head.iter().any(|line| line.contains("{token}")) {
         values = values.with("token", fake.session_token());
+    }
+    if !transcript.minted.is_empty() {
+        let minted = fake.mint(&transcript.minted)?;
+        values = values.with("minted", minted.bytes().map(request::escape).collect::<String>());
     }
     let request = Signer { fake }.request(transcript, &values)?;
     let received = fake.exchange(&request);

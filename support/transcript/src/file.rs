@@ -57,6 +57,10 @@ pub struct Transcript {
     pub applies: Vec<String>,
     /// The state in which the service must be.
     pub state: String,
+    /// What the caller asked for before, whose answer holds the credentials that he now signs with (optional).
+    pub session: String,
+    /// What the fake's own command prints for these words is what `{minted}` stands for (optional).
+    pub minted: String,
     /// Whether header names are compared without regard to case, because the record did not keep it.
     pub any_case: bool,
     /// Whether only the status line is known.
@@ -71,7 +75,7 @@ pub struct Transcript {
     pub answer_body: String,
 }
 
-const FIELDS: &str = "the fields are evidence, source, applies, state, names and known";
+const FIELDS: &str = "the fields are evidence, source, applies, state, session, minted, names and known";
 
 impl Transcript {
     /// Reads a transcript; all faults at once.
@@ -167,6 +171,8 @@ impl Reading {
             ("source", _) => transcript.source.push(value.to_owned()),
             ("applies", _) => transcript.applies.extend(words.map(str::to_owned)),
             ("state", _) => value.clone_into(&mut transcript.state),
+            ("session", _) => value.clone_into(&mut transcript.session),
+            ("minted", _) => value.clone_into(&mut transcript.minted),
             ("names", "any case") => transcript.any_case = true,
             ("known", "status line") => transcript.status_only = true,
             _ => self.fault(number, format!("unknown field `{field}: {value}`"), FIELDS),
@@ -282,7 +288,7 @@ mod tests {
         let text: Vec<String> = faults.iter().map(ToString::to_string).collect();
         insta::assert_snapshot!(text.join("\n"), @"
         2: `HEARSAY` is no evidence; write WIRE, ORACLE or DOC
-        3: unknown field `nonsense: x`; the fields are evidence, source, applies, state, names and known
+        3: unknown field `nonsense: x`; the fields are evidence, source, applies, state, session, minted, names and known
         4: a line starts with `?`; start every line with `#`, `>` or `<`
         0: no evidence; write `# evidence: WIRE`, ORACLE or DOC
         0: no source; say with `# source:` where it is known from

@@ -1,5 +1,6 @@
 //! Placeholders: named values that the caller knows, and kinds of text that differ from answer to answer.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use regex::Regex;
@@ -43,6 +44,11 @@ impl Values {
         self
     }
 
+    fn value(&self, name: &str) -> Option<Cow<'_, str>> {
+        let own = self.0.get(name).map(|value| Cow::Borrowed(value.as_str()));
+        own.or_else(|| repeated(name).map(Cow::Owned))
+    }
+
     /// A line of a request, with every placeholder replaced by its value.
     ///
     /// # Errors
@@ -53,11 +59,11 @@ impl Values {
             match piece {
                 Piece::Text(text) => filled.push_str(text),
                 Piece::Placeholder(name) => {
-                    let value = self.0.get(name).ok_or_else(|| PatternError::NoValue {
+                    let value = self.value(name).ok_or_else(|| PatternError::NoValue {
                         name: name.to_owned(),
                         line: line.to_owned(),
                     })?;
-                    filled.push_str(value);
+                    filled.push_str(&value);
                 }
             }
         }
@@ -70,8 +76,8 @@ impl Values {
         for piece in pieces(line) {
             match piece {
                 Piece::Text(text) => pattern.push_str(&regex::escape(text)),
-                Piece::Placeholder(name) => match self.0.get(name) {
-                    Some(value) => pattern.push_str(&regex::escape(value)),
+                Piece::Placeholder(name) => match self.value(name) {
+                    Some(value) => pattern.push_str(&regex::escape(&value)),
                     None => pattern.push_str(&kind(name).ok_or_else(|| unknown(name, line))?),
                 },
             }
@@ -114,6 +120,18 @@ fn kind(name: &str) -> Option<String> {
     ))
 }
 
+/// What a repetition starts with: `{times:3:ab}` stands for `ababab`.
+const TIMES: &str = "times:";
+
+/// The longest text that a repetition makes, in bytes: more than the 10,000,000 that STS takes.
+const MOST_BYTES: usize = 16_000_000;
+
+fn repeated(name: &str) -> Option<String> {
+    let (count, text) = name.strip_prefix(TIMES)?.split_once(':')?;
+    let count: usize = count.parse().ok()?;
+    (count.checked_mul(text.len())? <= MOST_BYTES).then(|| text.repeat(count))
+}
+
 enum Piece<'a> {
     Text(&'a str),
     Placeholder(&'a str),
@@ -131,11 +149,11 @@ fn pieces(line: &str) -> Vec<Piece<'_>> {
     {
         let inside = rest.get(open + 1..).unwrap_or_default();
         let name = inside.split('}').next().unwrap_or_default();
-        let is_placeholder = name.len() < inside.len()
-            && name.starts_with(|letter: char| letter.is_ascii_lowercase())
+        let is_named = name.starts_with(|letter: char| letter.is_ascii_lowercase())
             && name
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(&byte));
+        let is_placeholder = name.len() < inside.len() && (is_named || name.starts_with(TIMES));
         if is_placeholder {
             pieces.push(Piece::Text(rest.get(..open).unwrap_or_default()));
             pieces.push(Piece::Placeholder(name));
@@ -175,6 +193,24 @@ mod tests {
         assert!(matches("AIPA{id:17}", "AIPAVMQT32F2Q43IXV2TC"));
         assert!(matches("{", "{"));
         assert!(matches("{ \"a\" : {} }", "{ \"a\" : {} }"));
+    }
+
+    #[test]
+    fn a_repetition_is_its_text_so_many_times_on_either_side() {
+        assert_eq!(Values::new().fill("<{times:3:a b}>").unwrap(), "<a ba ba b>");
+        assert_eq!(Values::new().fill("{times:0:x}").unwrap(), "");
+        assert!(matches("{times:2:é.}!", "é.é.!"));
+        assert!(!matches("{times:2:é.}!", "é.é.é.!"));
+        for wrong in ["{times:x:a}", "{times:3}", "{times:99999999:ab}"] {
+            assert!(
+                matches!(Values::new().fill(wrong), Err(PatternError::NoValue { .. })),
+                "{wrong}"
+            );
+            assert!(
+                matches!(Values::new().pattern(wrong), Err(PatternError::Unknown { .. })),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

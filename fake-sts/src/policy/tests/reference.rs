@@ -274,7 +274,8 @@ fn covers(statement: &Value, name: &str, value: &str, context: Option<&Context>)
 fn applies(statement: &Value, case: &Case) -> (Three, u8) {
     let rank = match (statement.get("Principal"), statement.get("NotPrincipal")) {
         (Some(principal), _) => naming(principal, &case.who),
-        (None, Some(others)) => u8::from(naming(others, &case.who) == 0),
+        // An account is nobody but its root user there, whom these cases do not have.
+        (None, Some(others)) => u8::from(*others != "*" && others["AWS"] != "*" && naming(others, &case.who) < 2),
         (None, None) => 2,
     };
     let mut parts = vec![covers(statement, "Action", &case.action, None)];
