@@ -50,7 +50,7 @@ pub type Item<'a> = (&'a Case, Standing);
 /// Runs all items. The report holds them in the order given.
 pub async fn run(workshop: &Workshop, items: &[Item<'_>], pace: Pace, progress: &Progress) -> RunReport {
     let begun = Instant::now();
-    let started = workshop.ambient.now().to_string();
+    let started = format!("{:.0}", workshop.ambient.now());
     let places = Semaphore::new(pace.jobs.max(1));
     let outcomes: Vec<Outcome> = futures_util::stream::iter(parties(items))
         .map(|party| on_stages(workshop, party, &places, progress))

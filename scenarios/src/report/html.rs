@@ -1,6 +1,8 @@
 //! `report.html`: one file that needs no other, for people: the table of verdicts with filters, and the evidence of each. It shows what `report.json` holds,
 //! which is free of secrets. Answers come from whoever was attacked, so nothing of them may become markup, and the page runs no script but its own.
 
+mod overview;
+
 use std::fmt::{self, Display, Write};
 
 use base64::Engine as _;
@@ -53,6 +55,7 @@ pub fn render(run: &RunReport) -> String {
         if run.fails() { "failed" } else { "held" },
     );
     head(&mut page, run);
+    overview::overview(&mut page, run);
     filters(&mut page, run);
     page.push_str(
         "<table>\n<thead><tr><th>Scenario</th><th>Defence</th><th>Judgement</th><th>Got</th><th>Seconds</th></tr></thead>\n",
@@ -68,11 +71,7 @@ fn head(page: &mut String, run: &RunReport) {
     let _ = writeln!(
         page,
         "<h1>{}</h1>\n<p>{} scenarios in {:.0} s, begun {}, seed <code>{}</code>{}</p>",
-        if run.fails() {
-            "Something did not hold"
-        } else {
-            "Everything held"
-        },
+        headline(run),
         run.scenarios.len(),
         run.seconds,
         Escaped(&run.started),
@@ -84,6 +83,17 @@ fn head(page: &mut String, run: &RunReport) {
         },
     );
     findings(page, "Seen beyond any one scenario", &run.findings);
+}
+
+fn headline(run: &RunReport) -> &'static str {
+    let documented = |scenario: &ScenarioReport| scenario.judgement == Judgement::LeaksAsDocumented;
+    if run.fails() {
+        "Something did not hold"
+    } else if run.scenarios.iter().any(documented) {
+        "Everything is as documented"
+    } else {
+        "Everything held"
+    }
 }
 
 fn filters(page: &mut String, run: &RunReport) {
@@ -117,8 +127,9 @@ fn row(page: &mut String, scenario: &ScenarioReport) {
     let class = class(scenario.judgement);
     let _ = writeln!(
         page,
-        "<tbody data-judgement=\"{class}\" data-defence=\"{}\">\n<tr><td><b>{}</b> {}</td><td>{}</td><td class=\"{class}\">{}</td>\
+        "<tbody id=\"{}\" data-judgement=\"{class}\" data-defence=\"{}\">\n<tr><td><b>{}</b> {}</td><td>{}</td><td class=\"{class}\">{}</td>\
          <td>{}</td><td>{:.1}</td></tr>\n<tr class=\"evidence\"><td colspan=\"5\"><details><summary>Evidence</summary>",
+        Escaped(anchor(scenario)),
         Escaped(&scenario.defence),
         Escaped(&scenario.id),
         Escaped(&scenario.title),
@@ -177,6 +188,11 @@ fn findings(page: &mut String, title: &str, findings: &[Finding]) {
         );
     }
     page.push_str("</ul>\n");
+}
+
+/// What links within the page call a scenario.
+fn anchor(scenario: &ScenarioReport) -> String {
+    format!("{}-{}", scenario.id, scenario.defence)
 }
 
 const fn class(judgement: Judgement) -> &'static str {
