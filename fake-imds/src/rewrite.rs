@@ -1,10 +1,11 @@
-//! The keys of a rewrite fault: `status`, `body`, `truncate`, `hop-limit`, `expires-in`, `header:NAME` and `credentials:FIELD`. An empty value
-//! removes a header or field. It must not know which requests are struck.
+//! The keys of a rewrite fault that this fake has beside those of every fake: `hop-limit`, `expires-in` and `credentials:FIELD`. An empty value
+//! removes a field. It must not know which requests are struck.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use fake_kit::rewrite::{self, Done};
+use http::Response;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::credentials::{Fields, seconds};
@@ -34,57 +35,29 @@ fn expiry(seconds: &str, now: Timestamp) -> Option<Timestamp> {
     now.checked_add(SignedDuration::from_secs(seconds.parse().ok()?)).ok()
 }
 
-/// The body after `body` and `truncate`.
-pub fn body(rewrite: &BTreeMap<String, String>, body: Bytes) -> Bytes {
-    let body = rewrite.get("body").map_or(body, |text| Bytes::from(text.clone()));
-    match rewrite.get("truncate").and_then(|length| length.parse::<usize>().ok()) {
-        Some(length) => body.slice(..length.min(body.len())),
-        None => body,
-    }
-}
-
 /// The hop limit asked for.
 pub fn hop_limit(rewrite: &BTreeMap<String, String>) -> Option<u8> {
     rewrite.get("hop-limit").and_then(|hops| hops.parse().ok())
 }
 
-/// Applies `status` and `header:NAME`, and returns the keys that are none.
+/// Applies `status` and `header:NAME`, and returns the keys that are none, or cannot have that value.
 pub fn response(rewrite: &BTreeMap<String, String>, response: &mut Response<Bytes>) -> Vec<String> {
     let mut unknown = Vec::new();
     for (key, value) in rewrite {
-        let done = match (key.as_str(), key.strip_prefix("header:")) {
-            ("status", _) => value
-                .parse::<StatusCode>()
-                .map(|status| *response.status_mut() = status)
-                .is_ok(),
-            ("hop-limit", _) => value.parse::<u8>().is_ok_and(|hops| hops > 0),
-            ("expires-in", _) => value.parse::<i64>().is_ok(),
-            ("truncate", _) => value.parse::<usize>().is_ok(),
-            ("body", _) => true,
-            (_, Some(name)) => header(response, name, value),
-            (other, None) => other.starts_with("credentials:"),
+        let done = match rewrite::apply(key, value, response) {
+            Done::Applied => true,
+            Done::Unfit => false,
+            Done::Foreign => match key.as_str() {
+                "hop-limit" => value.parse::<u8>().is_ok_and(|hops| hops > 0),
+                "expires-in" => value.parse::<i64>().is_ok(),
+                other => other.starts_with("credentials:"),
+            },
         };
         if !done {
             unknown.push(format!("{key}={value}"));
         }
     }
     unknown
-}
-
-fn header(response: &mut Response<Bytes>, name: &str, value: &str) -> bool {
-    let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) else {
-        return false;
-    };
-    // The length is the body's; another one would end the connection, not the answer.
-    if name == http::header::CONTENT_LENGTH {
-        return false;
-    }
-    if value.is_empty() {
-        response.headers_mut().remove(name);
-    } else {
-        response.headers_mut().insert(name, value);
-    }
-    true
 }
 
 #[cfg(test)]
@@ -134,15 +107,6 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_replaced_and_cut() {
-        assert_eq!(body(&keys(&[("truncate", "2")]), Bytes::from("abc")), "ab");
-        assert_eq!(
-            body(&keys(&[("truncate", "9"), ("body", "xyz")]), Bytes::from("abc")),
-            "xyz"
-        );
-    }
-
-    #[test]
     fn unknown_keys_are_named() {
         let mut answer = Response::new(Bytes::new());
         let rewrite = keys(&[
@@ -150,10 +114,13 @@ mod tests {
             ("header:Retry-After", "1"),
             ("colour", "red"),
             ("header:Content-Length", "9"),
+            ("hop-limit", "0"),
+            ("expires-in", "-60"),
+            ("credentials:Code", "Failed"),
         ]);
         assert_eq!(
             response(&rewrite, &mut answer),
-            ["colour=red", "header:Content-Length=9"]
+            ["colour=red", "header:Content-Length=9", "hop-limit=0"]
         );
         assert_eq!(answer.status(), 418);
         assert_eq!(answer.headers().get("retry-after").unwrap(), "1");

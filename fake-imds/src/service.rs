@@ -156,7 +156,7 @@ impl Endpoint {
             keep_alive: self.keep_alive,
             now,
         };
-        let mut response = wire::lay_out(&frame, rewrite::body(&strike.rewrite, body));
+        let mut response = wire::lay_out(&frame, fake_kit::rewrite::body(&strike.rewrite, body));
         for unknown in rewrite::response(&strike.rewrite, &mut response) {
             story.push(format!("a rewrite was not understood: {unknown}").into());
         }

@@ -42,4 +42,6 @@ pub mod state;
 pub mod web_identity;
 pub mod world;
 
+mod rewrite;
+
 pub use in_process::FakeSts;

@@ -39,8 +39,10 @@ What the fake saw, and what to make it do (control API; keep it away from what i
 
   curl 127.0.0.1:4567/ledger                    every request: caller, role, external id, result, and denied_by when refused
   curl 127.0.0.1:4567/faults -d '{\"match\":{\"action\":\"AssumeRole\"},\"times\":1,\"effect\":{\"error\":{\"status\":503,\"code\":\"ServiceUnavailable\",\"message\":\"later\"}}}' -H content-type:application/json
-      effects: hold, error, lifetime_seconds, reset, rewrite (assumed_role_arn, assumed_role_id, access_key_id, secret_access_key,
-      session_token, expiration, arn, user_id, account; role_arn issues the session of another role)
+      effects: hold, error, lifetime_seconds, reset, hang, delay_milliseconds, rewrite
+      rewrite keys: status, body, truncate, header:NAME; assumed_role_arn, assumed_role_id, access_key_id, secret_access_key,
+      session_token, expiration, arn, user_id, account; role_arn issues the session of another role
+      which of them: times, skip, percent, from, until
       facts to match: action, role_arn, principal_arn, session_name, external_id, duration, policy, policy_arns, caller, access_key_id
   POST /clock, POST /reset, GET /holds/NAME, POST /holds/NAME/release, GET /canaries
   POST /credentials     credentials of an instance, as EC2 gets them

@@ -28,24 +28,12 @@ use crate::mint::{Grant, mint};
 use crate::oidc::{Algorithm, IssuerError, uuid};
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::rewrite;
 use crate::secret::Secret;
 use crate::state::{Owner, Session, State};
 
 /// The name of this fake in ledgers.
 const SERVICE: &str = "sts";
-
-/// Elements that a rewrite may replace, by the name that the fault uses.
-const REWRITABLE: [(&str, &[&str]); 9] = [
-    ("assumed_role_arn", &["AssumedRoleUser", "Arn"]),
-    ("assumed_role_id", &["AssumedRoleUser", "AssumedRoleId"]),
-    ("access_key_id", &["Credentials", "AccessKeyId"]),
-    ("secret_access_key", &["Credentials", "SecretAccessKey"]),
-    ("session_token", &["Credentials", "SessionToken"]),
-    ("expiration", &["Credentials", "Expiration"]),
-    ("arn", &["Arn"]),
-    ("user_id", &["UserId"]),
-    ("account", &["Account"]),
-];
 
 /// A running fake STS.
 pub struct Sts {
@@ -68,7 +56,7 @@ impl std::fmt::Debug for Sts {
 struct Answer {
     status: u16,
     headers: Vec<(&'static str, String)>,
-    body: String,
+    body: Bytes,
     reason: String,
 }
 
@@ -149,7 +137,7 @@ impl Sts {
                 return Answer {
                     status: plain.status,
                     headers: plain.headers,
-                    body: plain.body.to_owned(),
+                    body: plain.body.into(),
                     reason,
                 };
             }
@@ -186,14 +174,14 @@ impl Sts {
             },
         };
         if let Some(elements) = &mut elements {
-            rewrite(elements, strike, &mut notes);
+            notes.extend(rewrite::elements(&strike.rewrite, elements));
         }
         entry.fact("caller", caller);
         entry.fact("result", "ok");
         Answer {
             status: 200,
             headers: vec![("content-type", received.format.content_type().to_owned())],
-            body: envelope::success(action, elements.as_deref(), request_id, namespace, received.format),
+            body: envelope::success(action, elements.as_deref(), request_id, namespace, received.format).into(),
             reason: join_notes(action, &notes),
         }
     }
@@ -218,7 +206,7 @@ impl Sts {
         Some(Answer {
             status,
             headers: vec![("content-type", "application/json".to_owned())],
-            body,
+            body: body.into(),
             reason: reason.to_owned(),
         })
     }
@@ -249,7 +237,7 @@ impl Sts {
         if let Some(seconds) = strike.lifetime_seconds {
             grant.duration_seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
         }
-        if let Some(text) = strike.rewrite.get("role_arn") {
+        if let Some(text) = rewrite::role_arn(&strike.rewrite) {
             match RoleArn::parse(text) {
                 Some(arn) => {
                     let state = self.state();
@@ -286,18 +274,8 @@ fn refuse(
     Answer {
         status: refusal.status,
         headers: vec![("content-type", received.format.content_type().to_owned())],
-        body: refusal.body(request_id, namespace, received.format),
+        body: refusal.body(request_id, namespace, received.format).into(),
         reason: join_notes(&format!("{}: {why}", refusal.code), notes),
-    }
-}
-
-fn rewrite(elements: &mut [Element], strike: &Strike, notes: &mut Vec<String>) {
-    for (key, value) in &strike.rewrite {
-        let path = REWRITABLE.iter().find(|(name, _)| name == key).map(|(_, path)| *path);
-        let done = key == "role_arn" || path.is_some_and(|path| envelope::replace(elements, path, value));
-        if !done {
-            notes.push(format!("rewrite ignored: this answer has no {key}"));
-        }
     }
 }
 
@@ -336,10 +314,20 @@ fn convert(request: &serve::Request) -> Request {
     }
 }
 
+/// The answer as it goes out, with what a fault changes of it; the ledger is told the status that is sent.
+fn send(mut answer: Answer, strike: &Strike, entry: Open, lay_out: impl FnOnce(Answer) -> Response<Bytes>) -> Reply {
+    answer.body = fake_kit::rewrite::body(&strike.rewrite, answer.body);
+    let reason = std::mem::take(&mut answer.reason);
+    let mut response = lay_out(answer);
+    let notes = rewrite::response(&strike.rewrite, &mut response);
+    entry.answer(response.status().as_u16(), join_notes(&reason, &notes));
+    Reply::Response(response)
+}
+
 /// The header lines in the order in which STS writes them: ids, what the answer is, its length, and the date last.
 fn respond(answer: Answer, request_id: &str, now: Timestamp, region: &str) -> Response<Bytes> {
     let length = answer.body.len().to_string();
-    let mut response = Response::new(Bytes::from(answer.body));
+    let mut response = Response::new(answer.body);
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     // Captured ids end in eight letters and digits of their own.
     let own: String = request_id.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
@@ -363,7 +351,7 @@ fn respond(answer: Answer, request_id: &str, now: Timestamp, region: &str) -> Re
 
 /// An answer that is not STS's, without its ids.
 fn plain(answer: Answer) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(answer.body));
+    let mut response = Response::new(answer.body);
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
@@ -399,13 +387,13 @@ impl serve::Service for Sts {
         }
         if let Some(answer) = self.issuer_document(&request).filter(|_| strike.error.is_none()) {
             entry.fact("result", answer.status.to_string());
-            entry.answer(answer.status, &answer.reason);
-            return Reply::Response(plain(answer));
+            return send(answer, &strike, entry, plain);
         }
         let request_id = uuid(&self.seed, "request", self.requests.fetch_add(1, Ordering::Relaxed));
         let answer = self.carry_out(&request, &received, &strike, &request_id, &entry);
-        entry.answer(answer.status, &answer.reason);
-        Reply::Response(respond(answer, &request_id, self.control.clock.now(), &region))
+        send(answer, &strike, entry, |answer| {
+            respond(answer, &request_id, self.control.clock.now(), &region)
+        })
     }
 
     fn malformed(&self, malformed: Malformed) -> Option<Response<Bytes>> {

@@ -39,6 +39,32 @@ fn every_world_of_the_pages_is_one_that_is_read() {
     assert!(read >= 4, "{read}");
 }
 
+#[tokio::test]
+async fn every_fault_of_the_page_can_be_meant() {
+    let sts = fake_sts::FakeSts::builder().start().await.unwrap();
+    let (_, page) = pages()
+        .into_iter()
+        .find(|(path, _)| path.ends_with("faults.md"))
+        .unwrap();
+    let mut planted = 0;
+    for line in page.lines().filter_map(|line| line.strip_prefix("plant '")) {
+        let fault = line.split_once('\'').unwrap().0;
+        if let Err(error) = sts.plant(fault) {
+            panic!("{fault}: {error}");
+        }
+        planted += 1;
+    }
+    assert!(planted >= 12, "{planted}");
+    for word in ["status", "body", "truncate", "header:"] {
+        assert!(fake_kit::rewrite::is_common(word));
+        assert!(
+            page.contains(&format!("\"rewrite\": {{\"{word}")),
+            "{word} has no example"
+        );
+        assert!(page.contains(&format!("`{word}")), "{word} is not told of");
+    }
+}
+
 #[test]
 fn the_index_counts_and_names_what_there_is() {
     let pages = pages();

@@ -17,4 +17,6 @@ mod program;
 #[cfg(test)]
 mod retries;
 #[cfg(test)]
+mod rewrites;
+#[cfg(test)]
 mod sdk;

@@ -17,5 +17,6 @@ pub mod malformed;
 pub mod paging;
 pub mod plant;
 pub mod question;
+pub mod rewrite;
 pub mod seed;
 pub mod serve;
