@@ -281,12 +281,7 @@ impl FakeImds {
 
     /// As at the start, with an empty ledger.
     pub fn reset(&self) {
-        let state = self.state();
-        state.faults.clear();
-        state.holds.release_all();
-        state.clock.reset();
-        self.endpoint.reset();
-        state.ledger.clear();
+        self.state().reset();
     }
 
     /// Ends the connections within a second. Dropping it ends them too, without waiting.

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use fake_kit::clock::Clock;
 use fake_kit::control::ControlState;
@@ -39,11 +39,19 @@ pub(crate) fn wire() -> serve::Options {
 /// A fake that is not served yet.
 pub(crate) fn assemble(state: State, clock: Clock, ledger: Size) -> Arc<Sts> {
     let seed = state.seed.clone();
-    let control = ControlState {
+    let mut control = ControlState {
         ledger: Arc::new(Ledger::bounded(ledger)),
         ..ControlState::new(clock, Canaries::new(seed.clone()), FACTS)
     };
-    Arc::new(Sts::new(state, seed, control))
+    Arc::new_cyclic(|sts: &Weak<Sts>| {
+        let sts = sts.clone();
+        control.on_reset = Arc::new(move || {
+            if let Some(sts) = sts.upgrade() {
+                sts.restore();
+            }
+        });
+        Sts::new(state, seed, control)
+    })
 }
 
 /// Where a world comes from.
@@ -92,9 +100,6 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct FakeSts {
     sts: Arc<Sts>,
-    /// The text of its world and who read it, for [`Self::reset`].
-    world: String,
-    permissive: bool,
     addresses: Vec<Listen>,
     control_address: Option<Listen>,
     serving: Serving,
@@ -185,8 +190,6 @@ impl Builder {
         let serving = serve::start(data, control, Arc::clone(&sts), wire());
         Ok(FakeSts {
             sts,
-            world: text,
-            permissive: self.permissive,
             addresses,
             control_address,
             serving,
@@ -305,17 +308,9 @@ impl FakeSts {
         make_assertion(&mut self.accounts_mut(), claim, serial, now)
     }
 
-    /// As at the start, with an empty ledger. Sessions of roles that are still there stay good: nobody remembers them.
+    /// As at the start, with an empty ledger; `POST /reset` does the same. Sessions of roles that are still there stay good: nobody remembers them.
     pub fn reset(&self) {
-        let state = self.state();
-        state.faults.clear();
-        state.holds.release_all();
-        state.clock.reset();
-        // It was read before.
-        if let Ok(world) = world::read(&self.world, "world", self.sts.seed()) {
-            *self.accounts_mut() = State::new(world, self.permissive, self.sts.seed().clone());
-        }
-        state.ledger.clear();
+        self.state().reset();
     }
 
     /// Ends the connections within a second. Dropping it ends them too, without waiting.

@@ -44,7 +44,8 @@ What the fake saw, and what to make it do (control API; keep it away from what i
       session_token, expiration, arn, user_id, account; role_arn issues the session of another role
       which of them: times, skip, percent, from, until
       facts to match: action, role_arn, principal_arn, session_name, external_id, duration, policy, policy_arns, caller, access_key_id
-  POST /clock, POST /reset, GET /holds/NAME, POST /holds/NAME/release, GET /canaries
+  POST /clock, GET /holds/NAME, POST /holds/NAME/release, GET /canaries
+  POST /reset           the world as it was read, whatever IAM and /roles did since; issuers with new keys; no faults, no holds, no ledger; the clock
   POST /credentials     credentials of an instance, as EC2 gets them
   PUT /roles/NAME, DELETE /roles/NAME, POST /roles/NAME/revoke
   POST /tokens, GET /issuers, POST /issuers/rotate, POST /issuers/availability      issuers of web identity tokens

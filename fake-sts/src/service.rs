@@ -30,13 +30,14 @@ use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::rewrite;
 use crate::secret::Secret;
-use crate::state::{Owner, Session, State};
+use crate::state::{Beginning, Owner, Session, State};
 
 /// The name of this fake in ledgers.
 const SERVICE: &str = "sts";
 
 /// A running fake STS.
 pub struct Sts {
+    beginning: Beginning,
     state: RwLock<State>,
     seed: Seed,
     control: ControlState,
@@ -68,6 +69,7 @@ impl Sts {
             control.canaries.plant(&format!("role:{}", role.arn.name));
         }
         Self {
+            beginning: state.beginning(),
             state: RwLock::new(state),
             seed,
             control,
@@ -84,6 +86,11 @@ impl Sts {
     /// The state, to change.
     pub fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The world and the issuers as at the start. Serial numbers go on, so that no session and no request id is given twice.
+    pub fn restore(&self) {
+        *self.state_mut() = self.beginning.state();
     }
 
     /// What ids are derived from.

@@ -16,7 +16,7 @@ use crate::saml::{IdentityProvider, Metadata};
 use crate::seal::{Bearer, Opened, Sealer};
 use crate::secret::Secret;
 use crate::signature::{Key, KeyRing};
-use crate::world::{IssuerKind, IssuerPlan, SamlProvider, SamlSource, User, World, bare_issuer, named};
+use crate::world::{IssuerKind, IssuerPlan, SamlProvider, SamlSource, SharedWorld, User, World, bare_issuer, named};
 
 pub use crate::principal::Owner;
 
@@ -167,7 +167,7 @@ static NOTHING: Policy = Policy {
 #[derive(Debug)]
 pub struct State {
     /// Accounts, roles, users.
-    pub world: World,
+    pub world: SharedWorld,
     /// What ids and keys are derived from.
     pub seed: Seed,
     /// Accept any role; signatures are verified all the same.
@@ -185,10 +185,31 @@ pub struct State {
     made_keys: u64,
 }
 
+/// What a state begins with.
+#[derive(Debug)]
+pub struct Beginning {
+    world: SharedWorld,
+    permissive: bool,
+    laxity: Laxity,
+    seed: Seed,
+}
+
+impl Beginning {
+    /// A state in which nothing has happened: issuers and identity providers have no keys yet.
+    #[must_use]
+    pub fn state(&self) -> State {
+        State {
+            laxity: self.laxity.clone(),
+            ..State::new(self.world.clone(), self.permissive, self.seed.clone())
+        }
+    }
+}
+
 impl State {
     /// A world as it was read.
     #[must_use]
-    pub fn new(world: World, permissive: bool, seed: Seed) -> Self {
+    pub fn new(world: impl Into<SharedWorld>, permissive: bool, seed: Seed) -> Self {
+        let world = world.into();
         Self {
             sealer: Sealer::new(&seed),
             seed,
@@ -199,6 +220,17 @@ impl State {
             permissive,
             laxity: Laxity::default(),
             made_keys: 0,
+        }
+    }
+
+    /// The same world and settings as they are now, to begin with again.
+    #[must_use]
+    pub fn beginning(&self) -> Beginning {
+        Beginning {
+            world: self.world.clone(),
+            permissive: self.permissive,
+            laxity: self.laxity.clone(),
+            seed: self.seed.clone(),
         }
     }
 

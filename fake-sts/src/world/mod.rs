@@ -6,6 +6,7 @@ mod federation;
 mod holder;
 mod lines;
 mod read;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub(crate) use holder::named;
 pub use federation::{IssuerKind, IssuerPlan, OidcProvider, Organization, SamlProvider, SamlSource};
 pub use holder::{ADMINISTRATOR, Holder};
 pub use read::{Fault, Faults, read, read_role};
+pub use shared::SharedWorld;
 
 /// What is served without `--world`.
 pub const DEFAULT_WORLD: &str = include_str!("default.toml");

@@ -88,7 +88,7 @@ impl Fake {
         format!("unix:{}", self.folder.path().join("control.sock").display())
     }
 
-    fn start_whole(text: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start_whole(text: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let world = folder.path().join("world.toml");
         std::fs::write(&world, text).unwrap();

@@ -15,6 +15,8 @@ mod others;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod reset;
+#[cfg(test)]
 mod retries;
 #[cfg(test)]
 mod rewrites;

@@ -67,6 +67,15 @@ impl ControlState {
             on_reset: Arc::new(|| {}),
         }
     }
+
+    /// As at the start: no fault and no hold, the clock as it began, what else the fake puts back, an empty ledger. Canaries are what they were.
+    pub fn reset(&self) {
+        self.faults.clear();
+        self.clock.reset();
+        (self.on_reset)();
+        self.holds.release_all();
+        self.ledger.clear();
+    }
 }
 
 /// The routes that every fake has.
@@ -278,10 +287,6 @@ async fn move_clock(State(state): State<ControlState>, Json(course): Json<Course
 }
 
 async fn reset(State(state): State<ControlState>) -> Response {
-    state.faults.clear();
-    state.holds.release_all();
-    state.clock.reset();
-    (state.on_reset)();
-    state.ledger.clear();
+    state.reset();
     Json(json!({ "reset": true })).into_response()
 }
