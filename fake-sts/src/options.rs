@@ -25,38 +25,51 @@ Try it, without any AWS account:
   export AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
   aws sts get-caller-identity
 
-Tokens of GitLab jobs, and what policies say, without a client:
+A GitLab job's token, which opens a role of the built-in world (one of another ref does not):
 
-  fake-sts token --control 127.0.0.1:4567 --project group/app --ref main --protected
-  fake-sts saml --control 127.0.0.1:4567 --role arn:aws:iam::123456789012:role/people --subject alice
+  TOKEN=$(fake-sts token --control 127.0.0.1:4567 --project group/app --ref main)
+  curl 127.0.0.1:4566 -d Version=2011-06-15 -d Action=AssumeRoleWithWebIdentity \\
+    -d RoleArn=arn:aws:iam::123456789012:role/gitlab-deploy \\
+    -d RoleSessionName=job-1 -d WebIdentityToken=$TOKEN
+
+A SAML response; and what policies say, without a server:
+
+  fake-sts saml --control 127.0.0.1:4567 --role arn:aws:iam::123456789012:role/people
+  fake-sts explain --role gitlab-deploy --project group/app --ref feature
   fake-sts explain --world world.toml --role deploy --caller lab-host --external-id secret-7
   fake-sts lint trust.json plan.json template.yaml
   fake-sts lint --world world.toml --who deploy
 
-Roles, their trust and identity policies, and users stand in a world file; --print-world shows the built-in one to start from.
+Roles, their trust and identity policies, users, issuers and identity providers stand in a world
+file; --print-world shows the built-in one to start from.
 
 What the fake saw, and what to make it do (control API; keep it away from what is tested):
 
-  curl 127.0.0.1:4567/ledger                    every request: caller, role, external id, result, and denied_by when refused
-  curl 127.0.0.1:4567/faults -d '{\"match\":{\"action\":\"AssumeRole\"},\"times\":1,\"effect\":{\"error\":{\"status\":503,\"code\":\"ServiceUnavailable\",\"message\":\"later\"}}}' -H content-type:application/json
+  curl 127.0.0.1:4567/ledger   every request: caller, role, result, and denied_by when refused
+  curl 127.0.0.1:4567/faults -H content-type:application/json -d '{\"match\":{\"action\":\"AssumeRole\"},
+    \"times\":1,\"effect\":{\"error\":{\"status\":503,\"code\":\"ServiceUnavailable\",\"message\":\"later\"}}}'
       effects: hold, error, lifetime_seconds, reset, hang, delay_milliseconds, rewrite
-      rewrite keys: status, body, truncate, header:NAME; assumed_role_arn, assumed_role_id, access_key_id, secret_access_key,
-      session_token, expiration, arn, user_id, account; role_arn issues the session of another role
+      rewrite keys: status, body, truncate, header:NAME; assumed_role_arn, assumed_role_id,
+        access_key_id, secret_access_key, session_token, expiration, arn, user_id, account;
+        role_arn issues the session of another role
       which of them: times, skip, percent, from, until
-      facts to match: action, role_arn, principal_arn, session_name, external_id, duration, policy, policy_arns, caller, access_key_id
+      facts to match: action, role_arn, principal_arn, session_name, external_id, duration, policy,
+        policy_arns, caller, access_key_id
   POST /clock, GET /holds/NAME, POST /holds/NAME/release, GET /canaries
-  POST /reset           the world as it was read, whatever IAM and /roles did since; issuers with new keys; no faults, no holds, no ledger; the clock
-  POST /credentials     credentials of an instance, as EC2 gets them
+  POST /reset   the world as it was read, whatever IAM and /roles did since; issuers with new keys;
+        no faults, no holds, an empty ledger; the clock
+  POST /credentials            credentials of an instance, as EC2 gets them
   PUT /roles/NAME, DELETE /roles/NAME, POST /roles/NAME/revoke
-  POST /tokens, GET /issuers, POST /issuers/rotate, POST /issuers/availability      issuers of web identity tokens
-  POST /saml-responses      responses of SAML identity providers
-  POST /authorization-messages     a message that DecodeAuthorizationMessage reads
+  POST /tokens, GET /issuers, POST /issuers/rotate, POST /issuers/availability
+        issuers of web identity tokens
+  POST /saml-responses         responses of SAML identity providers
+  POST /authorization-messages a message that DecodeAuthorizationMessage reads
 
-Each session token tells where it came from: 16 characters of prefix, 16 of canary, then base64 of a JSON text with what only
-the fake reads behind it.
+Each session token tells where it came from: 16 characters of prefix, 16 of canary, then base64 of a
+JSON text with what only the fake reads behind it.
 
-Exit codes: 0 stopped on SIGTERM or SIGINT, 1 could not serve (lint: there are findings; explain: denied),
-2 usage or a broken world file."
+Exit codes: 0 stopped on SIGTERM or SIGINT, 1 could not serve (lint: there are findings; explain:
+denied), 2 usage or a broken world file."
 )]
 pub struct Options {
     /// Something else than serving
@@ -100,6 +113,11 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print a token that a running fake's issuer signs: a GitLab job's, a pod's, or one of stated claims
+    #[command(after_help = "\
+Without --world the fake plays https://gitlab.example.com:
+
+  fake-sts --listen 127.0.0.1:4566 --control 127.0.0.1:4567 &
+  fake-sts token --control 127.0.0.1:4567 --project group/app --ref main")]
     Token(TokenOptions),
     /// Print a SAML response that an identity provider of a running fake signs, in base64
     Saml(SamlOptions),

@@ -2,7 +2,10 @@ use fake_kit::seed::Seed;
 use serde_json::json;
 
 use super::{DEFAULT_WORLD, Faults, World, read, read_role};
+use crate::lint::{Settings, judge};
+use crate::oidc::Issuer;
 use crate::policy::{Ask, Finding, Keys, Match, evaluate};
+use crate::state::State;
 
 fn world(text: &str) -> Result<World, Faults> {
     read(text, "world.toml", &Seed::default())
@@ -17,6 +20,20 @@ fn the_built_in_world_is_whole() {
         "arn:aws:iam::123456789012:role/lab-host"
     );
     assert!(world.user("AKIAIOSFODNN7EXAMPLE").is_some());
+}
+
+#[test]
+fn what_the_built_in_world_trusts_of_issuers_is_pinned() {
+    let world = world(DEFAULT_WORLD).unwrap();
+    for name in ["gitlab-deploy", "people"] {
+        let trust = &world.role("123456789012", name).unwrap().trust;
+        let found = judge(name, &trust.text, &Settings::default()).unwrap();
+        assert!(found.is_empty(), "{found:?}");
+    }
+    // The start must not wait for a key.
+    let state = State::new(world, false, Seed::default());
+    assert!(state.issuers.len() == 1 && state.issuers.iter().all(Issuer::is_bare));
+    assert!(state.identity_providers.iter().all(|idp| idp.public_key().is_none()));
 }
 
 #[test]

@@ -88,10 +88,19 @@ impl Fake {
         format!("unix:{}", self.folder.path().join("control.sock").display())
     }
 
+    /// Without `--world`.
+    pub(crate) fn start_built_in() -> Self {
+        Self::start_anyhow(tempfile::tempdir().unwrap(), &[])
+    }
+
     pub(crate) fn start_whole(text: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let world = folder.path().join("world.toml");
         std::fs::write(&world, text).unwrap();
+        Self::start_anyhow(folder, &[&["--world", world.to_str().unwrap()], arguments].concat())
+    }
+
+    fn start_anyhow(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
         let socket = folder.path().join("control.sock");
         let mut process = program()
             .args([
@@ -100,7 +109,6 @@ impl Fake {
                 "--control",
                 &format!("unix:{}", socket.display()),
             ])
-            .args(["--world", world.to_str().unwrap()])
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()

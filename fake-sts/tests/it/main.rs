@@ -9,6 +9,8 @@ mod fake;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod first_steps;
+#[cfg(test)]
 mod library;
 #[cfg(test)]
 mod others;
