@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::ambient;
-use crate::inquiry::{Answer, Question, ask, ask_token, find_role, tell, who_may};
+use crate::inquiry::{Answer, Bearer, Question, ask, ask_assertion, ask_token, find_role, tell, who_may};
 use crate::lint::{self, Format, Settings};
 use crate::oidc::{Issuer, Job, gitlab_claims};
 use crate::options::{Command, ExplainOptions, JobOptions, LintOptions, SamlOptions, TokenOptions};
@@ -172,9 +172,10 @@ fn explain(options: &ExplainOptions, out: &mut (dyn Write + Send)) -> Result<(),
             .ok_or_else(|| usage(format!("--tag {text}: write KEY=VALUE")))?;
         question.tags.insert(key.to_owned(), value.to_owned());
     }
-    let answer = match &options.caller {
-        Some(caller) => ask(&state, role, caller, &question, now)?,
-        None => {
+    let answer = match (&options.caller, &options.provider) {
+        (Some(caller), _) => ask(&state, role, caller, &question, now)?,
+        (None, Some(provider)) => ask_assertion(&state, role, provider, &bearer_of(options)?, &question, now)?,
+        (None, None) => {
             let claims = claims_of(&state, options)?;
             ask_token(&state, role, &claims, &question, now)?
         }
@@ -186,6 +187,20 @@ fn explain(options: &ExplainOptions, out: &mut (dyn Write + Send)) -> Result<(),
     } else {
         Err(ProgramError::Found)
     }
+}
+
+/// Whom a SAML provider would vouch for, and where.
+fn bearer_of(options: &ExplainOptions) -> Result<Bearer, ProgramError> {
+    let recipient = match options.job.audience.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => return Err(usage("an assertion is presented at one place: give --aud once")),
+    };
+    Ok(Bearer {
+        // As `fake-sts saml` has it.
+        subject: options.subject.clone().unwrap_or_else(|| "alice".to_owned()),
+        recipient,
+    })
 }
 
 /// The claims that a job's or a subject's token would have.

@@ -1,5 +1,9 @@
 //! Questions to a world that is not served: may this caller assume that role, and who may at all? Pure; texts for people come out.
 
+mod saml;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,6 +15,7 @@ use thiserror::Error;
 use crate::arn::RoleArn;
 use crate::assume_role;
 use crate::context::{Origin, connection_keys};
+use crate::federated::Weighed;
 use crate::oidc::{Token, unsigned};
 use crate::parameters::{AssumeRole, Mfa};
 use crate::policy::{Attributes, Decision, Finding, evaluate};
@@ -19,6 +24,8 @@ use crate::secret::Secret;
 use crate::state::{Caller, Owner, Session, State};
 use crate::web_identity::weigh;
 use crate::world::{OidcProvider, Role, User};
+
+pub use saml::{Bearer, ask_assertion};
 
 /// What is asked of a role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,6 +68,14 @@ pub enum InquiryError {
         account: String,
         /// `iss`.
         issuer: String,
+    },
+    /// No such SAML provider.
+    #[error("the world has no SAML provider {provider}: name one of {known}")]
+    NoSamlProvider {
+        /// As asked.
+        provider: String,
+        /// Which there are.
+        known: String,
     },
     /// The claims are no token's.
     #[error("a token needs at least iss, as a text, and claims of the standard's types")]
@@ -301,11 +316,15 @@ fn of_token(role: &Role, provider: &OidcProvider, token: &Token, question: &Ques
         };
     }
     let keys = connection_keys(&Origin::default(), now);
-    let mut answers: Vec<Answer> = weigh(role, provider, token, &question.session_name, keys)
+    of_weighed(&who, weigh(role, provider, token, &question.session_name, keys))
+}
+
+/// Each action that a session needs must be allowed: the first refusal decides.
+fn of_weighed(who: &str, weighed: Vec<Weighed>) -> Answer {
+    let mut answers: Vec<Answer> = weighed
         .into_iter()
-        .map(|weighed| of_finding(who.clone(), weighed.action, weighed.finding))
+        .map(|weighed| of_finding(who.to_owned(), weighed.action, weighed.finding))
         .collect();
-    // Each action must be allowed: the first refusal decides.
     let at = answers.iter().position(|answer| !answer.allowed).unwrap_or_default();
     let steps = answers
         .iter_mut()
@@ -316,20 +335,22 @@ fn of_token(role: &Role, provider: &OidcProvider, token: &Token, question: &Ques
     deciding
 }
 
-/// Everybody in the world, asked one by one: users, roles, EC2, and each subject that an issuer of the world writes for each audience that
-/// its provider takes. External ids that the trust policy names are tried, because whoever knows one may.
+/// The values that a role's trust policy compares a key with.
+fn compared<'a>(role: &'a Role, key: &'static str) -> impl Iterator<Item = &'a String> {
+    let statements = role.trust.policy().statements.iter();
+    let conditions = statements.flat_map(|statement| &statement.conditions);
+    conditions
+        .filter(move |condition| condition.key() == key)
+        .flat_map(|condition| condition.values())
+}
+
+/// Everybody in the world, asked one by one: users, roles, EC2, each subject that an issuer of the world writes for each audience that
+/// its provider takes, and the bearers of each SAML provider's assertions. External ids that the trust policy names are tried, because
+/// whoever knows one may.
 #[must_use]
 pub fn who_may(state: &State, role: &Role, now: Timestamp) -> Vec<Answer> {
-    let mut ids: Vec<Option<String>> = vec![None];
-    let conditions = role
-        .trust
-        .policy()
-        .statements
-        .iter()
-        .flat_map(|statement| &statement.conditions);
-    for condition in conditions.filter(|condition| condition.key() == "sts:externalid") {
-        ids.extend(condition.values().iter().cloned().map(Some));
-    }
+    let named = compared(role, "sts:externalid").cloned().map(Some);
+    let ids: Vec<Option<String>> = std::iter::once(None).chain(named).collect();
     let users = state.world.users().map(as_user);
     let roles = state
         .world
@@ -371,6 +392,7 @@ pub fn who_may(state: &State, role: &Role, now: Timestamp) -> Vec<Answer> {
             }
         }
     }
+    answers.extend(saml::all_bearers(state, role, &plain, now));
     answers
 }
 

@@ -36,6 +36,7 @@ A SAML response; and what policies say, without a server:
 
   fake-sts saml --control 127.0.0.1:4567 --role arn:aws:iam::123456789012:role/people
   fake-sts explain --role gitlab-deploy --project group/app --ref feature
+  fake-sts explain --role people --provider corp --subject alice --tag team=blue
   fake-sts explain --world world.toml --role deploy --caller lab-host --external-id secret-7
   fake-sts lint trust.json plan.json template.yaml
   fake-sts lint --world world.toml --who deploy
@@ -243,16 +244,20 @@ pub struct ExplainOptions {
     pub role: String,
 
     /// Who asks: a user or role by name or ARN, or a service such as ec2.amazonaws.com
-    #[arg(long, required_unless_present_any = ["project", "subject"])]
+    #[arg(long, required_unless_present_any = ["project", "subject", "provider"])]
     pub caller: Option<String>,
 
     /// A GitLab job asks, with its token
     #[command(flatten)]
     pub job: JobOptions,
 
-    /// Somebody with a token of this sub asks
+    /// Somebody with a token of this sub asks; with --provider, with an assertion of this NameID
     #[arg(long, value_name = "SUB", conflicts_with_all = ["caller", "project"])]
     pub subject: Option<String>,
+
+    /// Somebody with an assertion of this SAML provider asks: alice, or who --subject says; --aud is where it is presented
+    #[arg(long, value_name = "NAME|ARN", conflicts_with_all = ["caller", "project", "issuer"])]
+    pub provider: Option<String>,
 
     /// The token's issuer; needed where the world has several
     #[arg(long, value_name = "URL")]
@@ -306,7 +311,7 @@ pub struct LintOptions {
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
 
-    /// Say who of a world may assume this role, by name or ARN
+    /// Say who of a world may assume this role, by name or ARN: users, roles, EC2, subjects of issuers, bearers of SAML assertions
     #[arg(long, value_name = "ROLE", conflicts_with = "files")]
     pub who: Option<String>,
 

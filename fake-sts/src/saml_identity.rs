@@ -10,14 +10,14 @@ use sha1::{Digest as _, Sha1};
 use crate::arn::RoleArn;
 use crate::context::{Origin, connection_keys};
 use crate::decline::Decline;
-use crate::federated::{self, Vouched};
+use crate::federated::{self, Vouched, Weighed};
 use crate::mint::Grant;
 use crate::parameters::SamlIdentity;
 use crate::policy::Keys;
 use crate::provenance::Via;
 use crate::saml::{ATTRIBUTES, Assertion, Confirmation, SIGN_IN, SamlError, read_response};
 use crate::state::{Owner, State};
-use crate::world::SamlProvider;
+use crate::world::{Role, SamlProvider};
 
 const ACTION: &str = "sts:AssumeRoleWithSAML";
 
@@ -81,33 +81,19 @@ pub fn decide(
             "no value of the Role attribute is this pair of role and provider",
         ));
     }
-    let session = read_session(&assertion)?;
+    let bearer = Bearer::read(&assertion, confirmation, provider)?;
     let denied = |action: &'static str, denied_by: String| Decline::WebIdentityDenied { action, denied_by };
     let arn = RoleArn::parse(&request.role_arn).ok_or_else(|| denied(ACTION, "no role has this ARN".to_owned()))?;
     let role = state.world.role_by_arn(&arn);
     let role = role.ok_or_else(|| denied(ACTION, "no such role".to_owned()))?;
-    let asserted = Asserted {
-        subject: assertion.subject.clone(),
-        subject_type: subject_type(assertion.format.as_deref()),
-        issuer: assertion.issuer.clone(),
-        audience: confirmation.recipient.clone(),
-        name_qualifier: name_qualifier(&assertion.issuer, provider),
-    };
     if !state.permissive {
-        let vouched = Vouched {
-            provider: &provider.arn,
-            session_name: &session.name,
-            tags: &session.tags,
-            transitive: &session.transitive,
-            source_identity: session.source_identity.as_deref(),
-        };
-        let keys = keys_of(&asserted, provider, connection_keys(origin, now));
-        for step in federated::weigh(role, ACTION, vouched, keys) {
+        for step in bearer.weigh(role, provider, connection_keys(origin, now)) {
             if let Some(why) = step.finding.objection("trust policy") {
                 return Err(denied(step.action, why));
             }
         }
     }
+    let Bearer { asserted, session } = bearer;
     let seconds = request.duration.or(session.duration).unwrap_or(DEFAULT_DURATION);
     if i64::from(seconds) > i64::from(role.max_session_seconds) {
         return Err(Decline::ExceedsRole);
@@ -139,6 +125,53 @@ pub fn decide(
         delivery: None,
     };
     Ok((grant, asserted))
+}
+
+/// Who bears an assertion that is believed, and the session that it makes.
+struct Bearer {
+    asserted: Asserted,
+    session: Session,
+}
+
+impl Bearer {
+    fn read(assertion: &Assertion, confirmation: &Confirmation, provider: &SamlProvider) -> Result<Self, Decline> {
+        let session = read_session(assertion)?;
+        let asserted = Asserted {
+            subject: assertion.subject.clone(),
+            subject_type: subject_type(assertion.format.as_deref()),
+            issuer: assertion.issuer.clone(),
+            audience: confirmation.recipient.clone(),
+            name_qualifier: name_qualifier(&assertion.issuer, provider),
+        };
+        Ok(Self { asserted, session })
+    }
+
+    fn weigh(&self, role: &Role, provider: &SamlProvider, keys: Keys) -> Vec<Weighed> {
+        let vouched = Vouched {
+            provider: &provider.arn,
+            session_name: &self.session.name,
+            tags: &self.session.tags,
+            transitive: &self.session.transitive,
+            source_identity: self.session.source_identity.as_deref(),
+        };
+        let keys = keys_of(&self.asserted, provider, keys);
+        federated::weigh(role, ACTION, vouched, keys)
+    }
+}
+
+/// What a role's trust policy says of an assertion whose signature needs no proof: of one that somebody might bring.
+///
+/// # Errors
+/// Nobody would believe it, whoever signed it.
+pub fn weigh(
+    role: &Role,
+    provider: &SamlProvider,
+    assertion: &Assertion,
+    keys: Keys,
+    now: Timestamp,
+) -> Result<Vec<Weighed>, Decline> {
+    let confirmation = confirm(assertion, now)?;
+    Ok(Bearer::read(assertion, confirmation, provider)?.weigh(role, provider, keys))
 }
 
 fn invalid(text: &str, because: impl Into<String>) -> Decline {
@@ -194,7 +227,7 @@ fn confirm(assertion: &Assertion, now: Timestamp) -> Result<&Confirmation, Decli
 }
 
 /// AWS's sign-in endpoint, or that of one region.
-fn is_sign_in(url: &str) -> bool {
+pub(crate) fn is_sign_in(url: &str) -> bool {
     let region = |host: &str| {
         let region = host.strip_suffix(".signin.aws.amazon.com/saml");
         region.is_some_and(|region| {

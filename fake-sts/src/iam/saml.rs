@@ -54,6 +54,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Done {
         account: call.account.clone(),
         name,
         source,
+        subjects: Vec::new(),
     });
     Ok(Some(vec![Element::Text("SAMLProviderArn", arn)]))
 }

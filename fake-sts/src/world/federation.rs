@@ -50,6 +50,19 @@ pub struct SamlProvider {
     pub name: String,
     /// Its metadata.
     pub source: SamlSource,
+    /// Whom it vouches for (`NameID`): whom "who may assume this role?" is asked of.
+    pub subjects: Vec<String>,
+}
+
+impl SamlProvider {
+    /// Who issues its assertions.
+    #[must_use]
+    pub fn entity_id(&self) -> &str {
+        match &self.source {
+            SamlSource::Played { entity_id } => entity_id,
+            SamlSource::Foreign { metadata, .. } => &metadata.entity_id,
+        }
+    }
 }
 
 /// The ARN of a SAML provider.

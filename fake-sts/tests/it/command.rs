@@ -112,6 +112,42 @@ fn who_may_assume_a_role_is_answered_for_everybody_of_the_world() {
 }
 
 #[test]
+fn bearers_of_assertions_are_asked_for_too() {
+    let (code, out) = told(&["lint", "--who", "people"]);
+    assert_eq!(code, Some(0));
+    // What the page shows, to the letter.
+    let page = include_str!("../../../docs/fake-sts/lint.md");
+    let shown = page.split_once("fake-sts lint --who people\n").unwrap().1;
+    let shown = shown.split_once("```").unwrap().0;
+    assert!(out.starts_with(shown), "{out}");
+    let explain = |more: &[&str]| told(&[&["explain", "--role", "people", "--provider", "corp"], more].concat());
+    let (code, out) = explain(&["--subject", "alice", "--tag", "team=blue"]);
+    assert_eq!(code, Some(0));
+    insta::assert_snapshot!(out, @r"
+    alice of arn:aws:iam::123456789012:saml-provider/corp aud https://signin.aws.amazon.com/saml may assume arn:aws:iam::123456789012:role/people
+      because trust policy: People
+      sts:AssumeRoleWithSAML: trust policy allows by People
+      sts:TagSession: trust policy allows by People
+    ");
+    let (code, out) = explain(&["--source-identity", "alice"]);
+    assert!(
+        code == Some(1) && out.contains("sts:SetSourceIdentity: trust policy has no statement for the action"),
+        "{out}"
+    );
+    let (code, out) = explain(&["--aud", "https://elsewhere.example.com"]);
+    assert!(code == Some(1) && out.contains("no bearer's Recipient is"), "{out}");
+    for wrong in [
+        vec!["--provider", "corp", "--caller", "alice"],
+        vec!["--provider", "corp", "--project", "group/app"],
+        vec!["--provider", "crop"],
+        vec!["--provider", "corp", "--aud", "a", "--aud", "b"],
+    ] {
+        let command = [vec!["explain", "--role", "people"], wrong.clone()].concat();
+        assert_eq!(told(&command).0, Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
 fn findings_end_with_one_and_unreadable_files_with_two() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, document: Value| {

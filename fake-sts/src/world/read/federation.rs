@@ -135,7 +135,7 @@ impl Reader {
     }
 
     fn saml_provider(&mut self, at: &str, table: &Map<String, Value>, account: &Account) -> Option<SamlProvider> {
-        self.unknown(at, table, &["name", "account", "entity_id", "metadata"]);
+        self.unknown(at, table, &["name", "account", "entity_id", "metadata", "subjects"]);
         let name = self.text(at, table, "name", None, "write name = \"corp\"");
         let remedy = "write account = \"123456789012\"";
         let own = self.text(at, table, "account", Some(&account.id), remedy)?;
@@ -164,12 +164,19 @@ impl Reader {
                 return None;
             }
         };
+        let subjects = self.texts(
+            at,
+            table,
+            "subjects",
+            "write subjects = [\"alice\"]: whom it vouches for",
+        );
         let name = name?;
         Some(SamlProvider {
             arn: saml_provider_arn(&account.partition, &own, &name),
             account: own,
             name,
             source,
+            subjects,
         })
     }
 
