@@ -154,8 +154,11 @@ impl Host {
     }
 }
 
-async fn exchange(http: &Http) -> Result<HttpAnswer, Failure> {
-    let url = Url::parse(&http.url).ok_or_else(|| refused("url is not http://HOST[:PORT]/PATH"))?;
+pub(super) async fn exchange(http: &Http) -> Result<HttpAnswer, Failure> {
+    let mut url = Url::parse(&http.url).ok_or_else(|| refused("url is not http://HOST[:PORT]/PATH"))?;
+    if let Some(target) = &http.target {
+        url.target.clone_from(target);
+    }
     let mut stream = match connect(&url.to, None, http.connect_ms).await? {
         Ok(stream) => stream,
         Err(connect) => {
@@ -203,6 +206,7 @@ async fn metadata(imds: Imds) -> Result<ImdsAnswer, Failure> {
     let request = |method: &str, path: &str, headers: Vec<(String, String)>| Http {
         method: method.to_owned(),
         url: format!("{base}{path}"),
+        target: None,
         headers,
         body: None,
         connect_ms: imds.connect_ms,

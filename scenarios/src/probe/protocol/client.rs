@@ -13,6 +13,9 @@ pub struct Http {
     pub method: String,
     /// `http://HOST[:PORT]/PATH`; the path is sent exactly as given.
     pub url: String,
+    /// The request's target, where it is not the path: an absolute one, for example.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// Headers in order, beside `Host` and `Connection: close` where these are not among them.
     #[serde(default)]
     pub headers: Vec<(String, String)>,

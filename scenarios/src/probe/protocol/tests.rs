@@ -103,6 +103,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         )
             .prop_map(|(method, url, headers, body)| Http {
                 method,
+                target: url.get(..1).map(str::to_owned),
                 url,
                 headers,
                 body,
