@@ -4,6 +4,7 @@
 //! `oracle` looks at what came back, `verdict` judges, `report` tells. The proxy under test is a program: nothing here links it.
 
 pub mod ambient;
+pub mod audit;
 pub mod case;
 pub mod cast;
 pub mod cli;

@@ -190,3 +190,17 @@ fn a_command_that_the_prompt_does_not_know_is_usage() {
     assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
     assert!(stderr.contains("there is no `fly`: say `help`"), "{stderr}");
 }
+
+#[test]
+fn an_audit_outside_a_job_sends_nothing_and_says_why() {
+    let (code, stdout, stderr) = scenarios(&["audit"]);
+    assert_eq!((code, stdout.as_str()), (Some(3), ""), "{stderr}");
+    assert!(stderr.contains("no CI job") && stderr.contains("--anyway"), "{stderr}");
+    assert_eq!(scenarios(&["audit", "--allow", "fly"]).0, Some(2));
+    assert_eq!(scenarios(&["audit", "--format", "xml"]).0, Some(2));
+    let (code, help, _) = scenarios(&["audit", "--help"]);
+    assert_eq!(code, Some(0));
+    for told in ["What it sends", "What it never does", "--expect", "169.254.170.23"] {
+        assert!(help.contains(told), "{told}");
+    }
+}

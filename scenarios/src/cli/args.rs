@@ -10,7 +10,7 @@ use crate::stage::Standing;
 /// Attacks a defence of the EC2 metadata endpoint from real job containers, and says with evidence what held.
 ///
 /// An instance in a box is built for it: namespaces with a Docker engine of their own, a fake metadata service behind a routed hop, a fake STS. Nothing
-/// of this machine is touched and no packet leaves it.
+/// of this machine is touched and no packet leaves it. Only `audit` needs no lab: it looks at the real endpoint, from inside a live job.
 #[derive(Debug, Parser)]
 #[command(name = "scenarios", version, max_term_width = 100, after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -34,9 +34,22 @@ Examples:
   scenarios run ROLE-02 --keep             and leave instance and containers up to look at
   scenarios replay report ROLE-02          again, from a report: same seed, same order
   scenarios shell -- get /latest/          one request from a job container behind the proxy
+  scenarios audit --expect ROLE            in a job of your own pipeline: what is open there
 
 Exit codes: 0 everything held, 1 something leaked, was unexpected or void, 2 usage or a broken file,
 3 this machine cannot run the lab, 4 nothing matched.";
+
+const AUDIT: &str = "\
+It talks to the real endpoint of wherever it runs, and refuses outside a container of a CI job.
+What it sends: GETs of role lists, of the credentials of a role that is listed, and of the documents that it names;
+a PUT for a token of 60 seconds; GETs at the gateway's ports 80, 2375, 8000, 8181, 51678 and 51679, at 169.254.170.2
+and 169.254.170.23, and at the engine, web proxy and container credentials that the environment names: 160 requests
+at most, within 20 seconds. AWS is not asked, unless --identify is given.
+What it reads: its environment, /proc of its own process, the SDKs' files; it connects to engines' sockets and sends nothing.
+What it never does: print, log or store a credential, token or body. Of credentials it tells the role, the last four
+characters of the key id, and whether they have the right shape.
+
+Exit codes: 0 nothing is open that was not sanctioned, 1 something is (or time ran out), 2 usage, 3 this is no CI job.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -76,6 +89,9 @@ pub(super) enum Command {
         #[arg(last = true, value_name = "PROBE-ARGS")]
         words: Vec<String>,
     },
+    /// From inside a live CI job: which ways to credentials are open here
+    #[command(after_help = AUDIT)]
+    Audit(AuditArguments),
     /// Print the JSON schema of case files
     Schema,
     /// Say what this machine lacks to run the lab, and the command that installs it
@@ -86,8 +102,27 @@ pub(super) enum Command {
 pub(super) enum Format {
     /// A line each
     Text,
-    /// One JSON array
+    /// JSON
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AuditArguments {
+    /// The role that this job is sanctioned for, or `none`: everything else that is open is a finding
+    #[arg(long, value_name = "ROLE")]
+    pub(super) expect: Option<String>,
+    /// Ways that are meant to be open, by the name in the table's first column
+    #[arg(long, value_name = "WAY", value_delimiter = ',')]
+    pub(super) allow: Vec<String>,
+    /// How to print the report
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+    /// Have an unmodified SDK find credentials, and STS say whose they are (GetCallerIdentity)
+    #[arg(long)]
+    pub(super) identify: bool,
+    /// Also outside a container of a CI job: the endpoint may be the operator's own
+    #[arg(long)]
+    pub(super) anyway: bool,
 }
 
 #[derive(Debug, Args)]

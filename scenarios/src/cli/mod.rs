@@ -1,6 +1,7 @@
 //! What a person types and sees. Results go to stdout, everything else to stderr; each outcome has its documented exit code.
 
 mod args;
+mod audit;
 mod controls;
 mod doctor;
 mod input;
@@ -122,6 +123,9 @@ async fn perform(arguments: Arguments, ambient: Ambient) -> Exit {
     if let Command::Shell { defence, seed, words } = &arguments.command {
         return shell::run(*defence, seed, words, ambient).await;
     }
+    if let Command::Audit(options) = &arguments.command {
+        return audit::run(options, &ambient).await;
+    }
     let cases = match case::load(&cases_at) {
         Ok(cases) => cases,
         Err(faults) => {
@@ -135,7 +139,7 @@ async fn perform(arguments: Arguments, ambient: Ambient) -> Exit {
         Command::Replay { report, id } => replay::run(&report, &id, &cases, ambient).await,
         Command::List { filter, format } => show::list(&select(&cases, &filter), format),
         Command::Explain { id } => show::explain(&select(&cases, std::slice::from_ref(&id)), &id),
-        Command::Schema | Command::Doctor | Command::Shell { .. } => Exit::Held,
+        Command::Audit(_) | Command::Schema | Command::Doctor | Command::Shell { .. } => Exit::Held,
     }
 }
 

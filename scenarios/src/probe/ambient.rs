@@ -41,7 +41,8 @@ pub fn run() -> ExitCode {
     code
 }
 
-fn environment() -> Vec<(String, String)> {
+/// The environment of this process; bytes that are not UTF-8 are replaced.
+pub(crate) fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .map(|(key, value)| (key.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
         .collect()

@@ -4,6 +4,7 @@
 //! what an attack is, what should have happened, or any verdict.
 
 pub mod ambient;
+pub(crate) mod ask;
 pub mod bytes;
 pub mod channel;
 pub mod connect;
