@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::judge::{Got, Outcome};
+use super::name::RoleName;
 use super::perform::Audit;
 use super::way::Way;
 use crate::verdict::Verdict;
@@ -18,18 +19,36 @@ pub struct Expected {
     allowed: Vec<String>,
 }
 
+/// A word of the command line that means nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misunderstood {
+    /// The way is none.
+    #[error("there is no way `{0}` to allow: the first column of the table names them")]
+    Way(String),
+    /// The role is none.
+    #[error("`{0}` is neither the name nor the ARN of a role, nor `none`")]
+    Role(String),
+}
+
 impl Expected {
-    /// With the words of the command line.
+    /// With the words of the command line: a role is given by its name or its ARN.
     ///
     /// # Errors
-    /// The name of a way that there is none of.
-    pub fn of(role: Option<&str>, allowed: &[String]) -> Result<Self, String> {
+    /// The word that is no role, or the name of no way.
+    pub fn of(role: Option<&str>, allowed: &[String]) -> Result<Self, Misunderstood> {
         let known = super::plan::every_way();
         if let Some(unknown) = allowed.iter().find(|name| !known.iter().any(|way| way.name == **name)) {
-            return Err(unknown.clone());
+            return Err(Misunderstood::Way(unknown.clone()));
         }
+        let role = match role.filter(|role| *role != "none") {
+            None => None,
+            Some(word) => {
+                let name = RoleName::of_arn(word).or_else(|| RoleName::read(word));
+                Some(name.ok_or_else(|| Misunderstood::Role(word.to_owned()))?)
+            }
+        };
         Ok(Self {
-            role: role.filter(|role| *role != "none").map(str::to_owned),
+            role: role.map(|role| role.raw().to_owned()),
             allowed: allowed.to_vec(),
         })
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::judge::{self, Got, Outcome, Plain};
-use super::report::{Expected, Finding, Report, State};
+use super::report::{Expected, Finding, Misunderstood, Report, State};
 use super::surroundings::Surroundings;
 use super::way::{self, Way, beside, held};
 use super::{Audit, Places, inside, plan, table};
@@ -237,7 +237,14 @@ fn what_is_sanctioned_is_no_finding_and_an_unknown_way_is_told() {
     assert_eq!((report.open, report.fails()), (1, true));
     assert_eq!(report_of(outcomes(), None, &[]).open, 3);
     assert_eq!(report_of(outcomes(), Some("none"), &[]).open, 3);
-    assert_eq!(Expected::of(None, &["fly".to_owned()]), Err("fly".to_owned()));
+    let by_arn = report_of(outcomes(), Some("arn:aws:iam::123456789012:role/ci-deploy"), &[]);
+    assert_eq!(told(&by_arn, "imds-v2").1, State::Sanctioned);
+    let misunderstood = Misunderstood::Way("fly".to_owned());
+    assert_eq!(Expected::of(None, &["fly".to_owned()]), Err(misunderstood));
+    for role in ["", "two words", "arn:aws:iam::1:user/somebody"] {
+        let misunderstood = Misunderstood::Role(role.to_owned());
+        assert_eq!(Expected::of(Some(role), &[]), Err(misunderstood));
+    }
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub(super) enum Format {
 
 #[derive(Debug, Args)]
 pub(super) struct AuditArguments {
-    /// The role that this job is sanctioned for, or `none`: everything else that is open is a finding
+    /// The role that this job is sanctioned for, by name or ARN, or `none`: everything else that is open is a finding
     #[arg(long, value_name = "ROLE")]
     pub(super) expect: Option<String>,
     /// Ways that are meant to be open, by the name in the table's first column

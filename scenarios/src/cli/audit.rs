@@ -16,10 +16,8 @@ use crate::report::table::Colour;
 pub(super) async fn run(options: &AuditArguments, ambient: &Ambient) -> Exit {
     let expected = match Expected::of(options.expect.as_deref(), &options.allow) {
         Ok(expected) => expected,
-        Err(unknown) => {
-            complain(&format!(
-                "error: there is no way `{unknown}` to allow: the first column of the table names them"
-            ));
+        Err(misunderstood) => {
+            complain(&format!("error: {misunderstood}"));
             return Exit::Usage;
         }
     };
