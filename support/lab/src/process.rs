@@ -458,7 +458,11 @@ fn spawn(program: &Program, cgroup_procs: &Path, ignores_signals: bool) -> io::R
         Input::Nothing => Stdio::null(),
         Input::Bytes(_) => Stdio::piped(),
     };
-    ambient::command(Path::new("/bin/sh"))
+    let mut command = ambient::command(Path::new("/bin/sh"));
+    if let Some(directory) = &program.directory {
+        command.current_dir(directory);
+    }
+    command
         .arg("-c")
         .arg(ENTER_CGROUP)
         .arg(own.as_deref().unwrap_or(cgroup_procs))

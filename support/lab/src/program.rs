@@ -27,6 +27,8 @@ pub struct Program {
     pub label: String,
     /// The control group of its own that it gets, as systemd gives one to each service; without it, it is among the host's other programs.
     pub service: Option<String>,
+    /// Its working directory; the root of the instance's files without it.
+    pub directory: Option<PathBuf>,
 }
 
 impl Program {
@@ -41,6 +43,7 @@ impl Program {
             stdin: Input::Nothing,
             label,
             service: None,
+            directory: None,
         }
     }
 
@@ -76,6 +79,13 @@ impl Program {
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
+        self
+    }
+
+    /// In this working directory.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
         self
     }
 

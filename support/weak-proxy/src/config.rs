@@ -45,6 +45,9 @@ pub struct Config {
     /// `[[rule]]`
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
+    /// There is no policy: a container has the role that its own `IAM_ROLE` names, as with the proxies that this one imitates.
+    #[serde(skip)]
+    pub by_variable: bool,
 }
 
 /// Where to listen.
@@ -227,6 +230,33 @@ fn default_kind() -> OneOrMany<String> {
 }
 
 impl Config {
+    /// What the environment says where there is no file: `PORT`, `DOCKER_HOST`, `AWS_REGION`, `AWS_ENDPOINT_URL_STS`, `DEFAULT_ACCOUNT_ID`.
+    #[must_use]
+    pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let port = variable("PORT").and_then(|port| port.parse().ok());
+        Self {
+            listen: Listen {
+                port: port.unwrap_or_else(default_port),
+            },
+            engine: Engine {
+                socket: variable("DOCKER_HOST"),
+            },
+            aws: Aws {
+                // Without one, only ARNs name roles.
+                account: variable("DEFAULT_ACCOUNT_ID").unwrap_or_default(),
+                region: variable("AWS_REGION").unwrap_or_else(|| "us-east-1".to_owned()),
+                partition: default_partition(),
+                sts_endpoint: variable("AWS_ENDPOINT_URL_STS"),
+                session_seconds: default_session_seconds(),
+            },
+            imds: Imds::default(),
+            // Nothing says how long a container may be served after its job, so not at all.
+            attestation: Attestation { grace_seconds: 0 },
+            rules: Vec::new(),
+            by_variable: true,
+        }
+    }
+
     /// Reads and parses `path`.
     ///
     /// # Errors
@@ -246,6 +276,23 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_file_the_environment_says_what_other_proxies_read_there() {
+        let config = Config::of_environment(|name| match name {
+            "PORT" => Some("8001".to_owned()),
+            "DOCKER_HOST" | "AWS_REGION" => Some(name.to_lowercase()),
+            _ => None,
+        });
+        assert!(config.by_variable && config.rules.is_empty());
+        assert_eq!(config.listen.port, 8001);
+        assert_eq!(config.engine.socket.as_deref(), Some("docker_host"));
+        assert_eq!(
+            (config.aws.region.as_str(), config.aws.account.as_str()),
+            ("aws_region", "")
+        );
+        assert_eq!(Config::of_environment(|_| None).listen.port, 8000);
+    }
 
     #[test]
     fn the_production_file_is_understood_and_what_is_not_needed_ignored() {

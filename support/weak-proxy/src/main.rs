@@ -33,6 +33,7 @@ ipv4-only-rules and rules-removed-on-exit: there this program applies a table `i
 Examples:
   weak-proxy --config metadata-proxy.toml
   weak-proxy --config metadata-proxy.toml --hole last-env-wins
+  weak-proxy --by-variable --hole last-env-wins
   weak-proxy --config metadata-proxy.toml --hole default-role --default-role ci-default
   weak-proxy --list-holes
 
@@ -43,8 +44,11 @@ Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed, 2 usage or a broken file."
 #[command(name = "weak-proxy", version, after_help = HELP)]
 struct Arguments {
     /// The proxy's configuration, as metadata-proxy reads it
-    #[arg(long, value_name = "FILE", required_unless_present = "list_holes")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["list_holes", "by_variable"])]
     config: Option<PathBuf>,
+    /// No configuration and no rules: a container has the role that its IAM_ROLE names, and the environment says the rest, as with the proxies that this one imitates (PORT, DOCKER_HOST, AWS_REGION, AWS_ENDPOINT_URL_STS, DEFAULT_ACCOUNT_ID)
+    #[arg(long, conflicts_with = "config")]
+    by_variable: bool,
     /// The hole to open; --list-holes explains each
     #[arg(long, value_name = "SWITCH", hide_possible_values = true)]
     hole: Option<Hole>,
@@ -120,10 +124,11 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Some(path) = arguments.config.filter(|_| !arguments.list_holes) else {
-        return Ok(io::stdout().write_all(hole::table().as_bytes())?);
+    let config = match &arguments.config {
+        _ if arguments.list_holes => return Ok(io::stdout().write_all(hole::table().as_bytes())?),
+        Some(path) => Config::load(path)?,
+        None => Config::of_environment(ambient::variable),
     };
-    let config = Config::load(&path)?;
     let switches = Switches {
         hole: arguments.hole,
         default_role: arguments.default_role,
@@ -176,7 +181,11 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&proxy, &path)?,
+            _ = hangup.recv() => {
+                if let Some(path) = &arguments.config {
+                    reload(&proxy, path)?;
+                }
+            }
         }
     }
     serving.shutdown().await;

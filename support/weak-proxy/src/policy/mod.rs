@@ -110,6 +110,9 @@ pub fn decide(config: &Config, switches: &Switches, facts: &Facts, now: Timestam
 
 /// What the operator's rules say.
 fn sanctioned(config: &Config, switches: &Switches, facts: &Facts) -> Result<Grant, Refusal> {
+    if config.by_variable {
+        return named(config, switches, facts);
+    }
     let rule = match config.rules.iter().find(|rule| is_marked(rule, switches, facts)) {
         Some(rule) => rule,
         None => find_for_job(config, switches, facts)?,
@@ -137,6 +140,25 @@ fn sanctioned(config: &Config, switches: &Switches, facts: &Facts) -> Result<Gra
             duration_seconds: careless::duration_seconds(switches, facts).or(rule.session.duration_seconds),
             ..rule.session.clone()
         },
+    })
+}
+
+/// What the container's own variables say, where there are no rules: nobody can tell the operator's from the author's, but two that differ are in conflict.
+fn named(config: &Config, switches: &Switches, facts: &Facts) -> Result<Grant, Refusal> {
+    let text = selector(facts)?.ok_or(Refusal::NoRole)?;
+    let role = Role::parse(text, &config.aws).ok_or(Refusal::Odd)?;
+    let mut ids = facts
+        .env
+        .iter()
+        .filter_map(|entry| entry.strip_prefix("IAM_EXTERNAL_ID="));
+    let id = ids.next();
+    if ids.any(|other| Some(other) != id) {
+        return Err(Refusal::Conflict);
+    }
+    Ok(Grant {
+        role,
+        external_id: careless::external_id(switches, facts).or_else(|| id.map(str::to_owned)),
+        session: Session::default(),
     })
 }
 

@@ -18,6 +18,7 @@ fn config(rules: Vec<Rule>) -> Config {
         imds: crate::config::Imds::default(),
         attestation: crate::config::Attestation::default(),
         rules,
+        by_variable: false,
     }
 }
 
@@ -64,6 +65,36 @@ fn the_rule_names_the_role_and_the_container_selects_inside_it() {
         ask(None, &job(&["IAM_ROLE=deploy-eu", "IAM_ROLE=deploy-eu"])),
         Ok("deploy-eu".to_owned())
     );
+}
+
+#[test]
+fn without_a_policy_the_containers_own_variables_say_everything_unless_they_differ() {
+    let ask = |env: &[&str]| {
+        let config = Config {
+            by_variable: true,
+            ..config(Vec::new())
+        };
+        let switches = Switches {
+            hole: None,
+            default_role: None,
+        };
+        let grant = decide(&config, &switches, &job(env), NOW)?;
+        Ok((grant.role.name().to_owned(), grant.external_id))
+    };
+    assert_eq!(ask(&[]), Err(Refusal::NoRole));
+    assert_eq!(ask(&["IAM_ROLE=any"]), Ok(("any".to_owned(), None)));
+    let of_both = Ok(("any".to_owned(), Some("x".to_owned())));
+    assert_eq!(
+        ask(&["IAM_ROLE=any", "IAM_EXTERNAL_ID=x", "IAM_EXTERNAL_ID=x"]),
+        of_both
+    );
+    for env in [
+        &["IAM_ROLE=any", "IAM_ROLE=other"][..],
+        &["IAM_ROLE=any", "IAM_EXTERNAL_ID=x", "IAM_EXTERNAL_ID=y"],
+    ] {
+        assert_eq!(ask(env), Err(Refusal::Conflict), "{env:?}");
+    }
+    assert_eq!(ask(&["IAM_ROLE=no/path"]), Err(Refusal::Odd));
 }
 
 #[test]
