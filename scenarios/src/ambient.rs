@@ -14,6 +14,10 @@ pub struct Ambient {
     pub require_lab: bool,
     /// `CARGO`, where cargo runs this program.
     pub cargo: Option<PathBuf>,
+    /// `PATH`.
+    pub path: Option<std::ffi::OsString>,
+    /// The working directory.
+    pub directory: PathBuf,
     /// Number of processors.
     pub processors: usize,
 }
@@ -37,6 +41,8 @@ impl Ambient {
             no_colour: is_set("NO_COLOR"),
             require_lab: is_set("REQUIRE_LAB"),
             cargo: std::env::var_os("CARGO").map(PathBuf::from),
+            path: std::env::var_os("PATH"),
+            directory: std::env::current_dir()?,
             processors: std::thread::available_parallelism().map_or(2, usize::from),
         })
     }

@@ -17,6 +17,8 @@ pub struct InstanceSettings {
     pub hop_limit: u8,
     /// The instance has an instance profile.
     pub has_role: bool,
+    /// What its role may do, with anything.
+    pub actions: &'static [&'static str],
 }
 
 impl InstanceSettings {
@@ -28,7 +30,8 @@ impl InstanceSettings {
             | Defence::Proxy
             | Defence::FirewallAndProxy
             | Defence::Oidc
-            | Defence::OidcOnly => ("optional", 2, true),
+            | Defence::OidcOnly
+            | Defence::External => ("optional", 2, true),
             Defence::HopLimit => ("required", 1, true),
             Defence::HopLimit2 => ("required", 2, true),
             Defence::HopLimitV1 => ("optional", 1, true),
@@ -38,6 +41,12 @@ impl InstanceSettings {
             http_tokens,
             hop_limit,
             has_role,
+            // Proxies that take a role's bare name ask IAM for its ARN, and say that they need this.
+            actions: if matches!(defence, Defence::External) {
+                &["sts:AssumeRole", "iam:GetRole"]
+            } else {
+                &["sts:AssumeRole"]
+            },
         }
     }
 }
@@ -54,12 +63,12 @@ pub fn world(cases: &[&Case], settings: &InstanceSettings, opening: Option<&Open
                 "Allow",
                 "Principal",
                 table([("Service", text("ec2.amazonaws.com"))]).into(),
-                "sts:AssumeRole",
+                &["sts:AssumeRole"],
                 None,
             ),
         ),
         // As wide as it can be: what keeps a job from another role must be the defence, not luck with the instance's policy.
-        ("policy", policy("Allow", "Resource", text("*"), "sts:AssumeRole", None)),
+        ("policy", policy("Allow", "Resource", text("*"), settings.actions, None)),
     ])];
     for case in cases {
         let cast = Cast::new(case);
@@ -85,7 +94,7 @@ pub fn world(cases: &[&Case], settings: &InstanceSettings, opening: Option<&Open
                     "trust",
                     match stated {
                         Some(stated) => text(&written(stated)),
-                        None => policy(effect, "Principal", principal, "sts:AssumeRole", condition),
+                        None => policy(effect, "Principal", principal, &["sts:AssumeRole"], condition),
                     },
                 ),
             ]);
@@ -255,8 +264,12 @@ fn list(values: &[String]) -> Value {
 }
 
 /// A policy document with one statement; `subject` is `Principal` or `Resource`.
-fn policy(effect: &str, subject: &str, value: Value, action: &str, condition: Option<Table>) -> Value {
-    let mut statement = table([("Effect", text(effect)), ("Action", text(action))]);
+fn policy(effect: &str, subject: &str, value: Value, actions: &[&str], condition: Option<Table>) -> Value {
+    let actions = match actions {
+        [action] => text(action),
+        several => Value::Array(several.iter().map(|action| text(action)).collect()),
+    };
+    let mut statement = table([("Effect", text(effect)), ("Action", actions)]);
     statement.insert(subject.to_owned(), value);
     if let Some(condition) = condition {
         statement.insert("Condition".to_owned(), condition.into());

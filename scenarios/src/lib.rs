@@ -10,6 +10,7 @@ pub mod cast;
 pub mod cli;
 pub mod compose;
 pub mod expand;
+pub mod external;
 pub mod forge;
 pub mod image;
 pub mod kept;

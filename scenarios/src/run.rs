@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::case::model::{Action, Case, Defence};
+use crate::case::model::{Action, Case, Defence, Question};
 use crate::cast::{Cast, world_role};
 use crate::oracle::ledger::{Allowed, Sources, strays};
 use crate::play::{Played, Watched, play};
@@ -80,6 +80,8 @@ pub async fn run(workshop: &Workshop, items: &[Item<'_>], pace: Pace, progress: 
         started,
         seed: workshop.seed.clone(),
         matrix: pace.matrix,
+        proxy: workshop.external.clone(),
+        not_run: Vec::new(),
         scenarios,
         findings,
         seconds: begun.elapsed().as_secs_f64(),
@@ -185,6 +187,7 @@ async fn on_stage(
         tracing::info!(said = %stage.last_words(), "what the proxy said last");
     }
     let containers = stage.containers();
+    workshop.keep_log(&stage);
     match &workshop.kept {
         Some(kept) => {
             let left = played
@@ -236,7 +239,7 @@ async fn ask_oracles(stage: &Stage, standing: &Standing, played: &[(&Case, Playe
     match read_ledgers(stage).await {
         Ok(entries) => {
             let direct = matches!(standing, Standing::Defence(defence) if defence.is_direct());
-            let (allowed, roles) = allowances(played, direct);
+            let (allowed, roles) = allowances(played, direct, standing.judged_as());
             let sources = Sources {
                 host: vec![lab::plan::HOST_V4.to_string(), lab::plan::HOST_V6.to_string()],
                 jobs: vec![lab::plan::FORWARDED_V4.to_string(), lab::plan::FORWARDED_V6.to_string()],
@@ -289,7 +292,9 @@ async fn ask_oracles(stage: &Stage, standing: &Standing, played: &[(&Case, Playe
             }
         }
         let mut bodies: BTreeMap<u16, BTreeSet<&[u8]>> = BTreeMap::new();
-        for (status, body) in played.iter().flat_map(|(_, played)| &played.denials) {
+        // One text for each status is metadata-proxy's own promise.
+        let own = played.iter().filter(|_| standing.judged_as() != Defence::External);
+        for (status, body) in own.flat_map(|(_, played)| &played.denials) {
             bodies
                 .entry(*status)
                 .or_default()
@@ -320,7 +325,11 @@ async fn read_ledgers(stage: &Stage) -> Result<Vec<crate::oracle::ledger::Entry>
 }
 
 /// What each scenario may cause in the ledgers, and which scenario each role belongs to.
-fn allowances(played: &[(&Case, Played)], direct: bool) -> (BTreeMap<String, Allowed>, BTreeMap<String, String>) {
+fn allowances(
+    played: &[(&Case, Played)],
+    direct: bool,
+    defence: Defence,
+) -> (BTreeMap<String, Allowed>, BTreeMap<String, String>) {
     let mut allowed = BTreeMap::new();
     let mut roles = BTreeMap::new();
     for (case, played) in played {
@@ -346,7 +355,13 @@ fn allowances(played: &[(&Case, Played)], direct: bool) -> (BTreeMap<String, All
                 roles: sanctioned.filter_map(|role| cast.roles.get(role).cloned()).collect(),
                 endpoint: direct || came_through,
                 // Where a case breaks STS, asking again is what a proxy should do.
-                calls_per_session: if has_faults || starts_again { usize::MAX - 1 } else { 1 },
+                calls_per_session: if has_faults || starts_again || !case.puts(Question::Calls, defence) {
+                    usize::MAX - 1
+                } else {
+                    1
+                },
+                forwards_tokens: !case.puts(Question::ForwardedToken, defence),
+                asks_itself: defence == Defence::External,
             },
         );
         roles.extend(cast.roles.values().map(|arn| (arn.clone(), case.id.clone())));

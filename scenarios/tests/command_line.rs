@@ -185,6 +185,42 @@ fn keeping_more_than_a_person_can_look_at_is_refused_before_anything_is_built() 
 }
 
 #[test]
+fn a_proxy_that_cannot_be_put_under_test_is_usage_and_says_what_to_give() {
+    for (arguments, part) in [
+        (&["--defence", "external"][..], "say which with --proxy-command CMD"),
+        (
+            &["--proxy-command", "no-such-proxy --flag"],
+            "there is no program no-such-proxy in PATH",
+        ),
+        (
+            &["--proxy-command", "./no-such-proxy"],
+            "there is no program ./no-such-proxy",
+        ),
+        (&["--proxy-command", "sh 'x"], "--proxy-command: a quote is not closed"),
+        (&["--proxy-command", " "], "--proxy-command: it is empty"),
+        (&["--proxy-command", "sh", "--defence", "none"], "add it to --defence"),
+        (&["--proxy-rules", "complete"], "--proxy-command <CMD>"),
+    ] {
+        let (code, stdout, stderr) = scenarios(&[&["run", "USE-01"], arguments].concat());
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(part), "{arguments:?}: {stderr}");
+    }
+    let (code, _, stderr) = scenarios(&["shell", "--defence", "external", "--", "imds"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("say which with --proxy-command CMD"), "{stderr}");
+}
+
+#[test]
+fn what_has_no_question_to_an_external_proxy_says_why() {
+    let (code, _, stderr) = scenarios(&["run", "OIDC-02", "--proxy-command", "sh"]);
+    assert_eq!(code, Some(4));
+    assert_eq!(
+        stderr.trim(),
+        "error: OIDC-02 is not run against external: it is about ID tokens and what roles trust: no proxy takes part"
+    );
+}
+
+#[test]
 fn a_command_that_the_prompt_does_not_know_is_usage() {
     let (code, stdout, stderr) = scenarios(&["shell", "--", "fly"]);
     assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");

@@ -39,11 +39,14 @@ pub enum Defence {
     /// ID tokens, and the endpoint is as open as with no defence.
     #[serde(rename = "oidc-only")]
     OidcOnly,
+    /// A metadata proxy of somebody else's, behind the redirect that such proxies document; see [`super::external`].
+    #[serde(rename = "external")]
+    External,
 }
 
 impl Defence {
     /// Every defence that can be set up.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::None,
         Self::Firewall,
         Self::HopLimit,
@@ -54,6 +57,7 @@ impl Defence {
         Self::FirewallAndProxy,
         Self::Oidc,
         Self::OidcOnly,
+        Self::External,
     ];
 
     /// The columns of the matrix, in this order. Halves, of a hop limit or of what ID tokens need, are run where they are asked for by name.
@@ -83,6 +87,7 @@ impl Defence {
             Self::FirewallAndProxy => "firewall+proxy",
             Self::Oidc => "oidc",
             Self::OidcOnly => "oidc-only",
+            Self::External => "external",
         }
     }
 
@@ -101,7 +106,7 @@ impl Defence {
             | Self::InstanceProfile
             | Self::OidcOnly => Self::None,
             Self::Firewall | Self::Oidc => Self::Firewall,
-            Self::Proxy | Self::FirewallAndProxy => Self::Proxy,
+            Self::Proxy | Self::FirewallAndProxy | Self::External => Self::Proxy,
         }
     }
 
@@ -131,9 +136,13 @@ impl Defence {
         let any: fn(&Verdict) -> bool = |_| true;
         let sound: fn(&Verdict) -> bool = |verdict| !verdict.is_leak() && *verdict != Verdict::Same;
         match self {
-            Self::None | Self::Firewall | Self::Proxy | Self::FirewallAndProxy | Self::Oidc | Self::OidcOnly => {
-                Expected(stated(any).collect())
-            }
+            Self::None
+            | Self::Firewall
+            | Self::Proxy
+            | Self::FirewallAndProxy
+            | Self::Oidc
+            | Self::OidcOnly
+            | Self::External => Expected(stated(any).collect()),
             // The token's answer dies on the way, and without a token nothing is answered.
             Self::HopLimit => with(
                 stated(sound).collect(),

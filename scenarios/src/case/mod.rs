@@ -7,6 +7,7 @@ mod check;
 mod defence;
 mod diagnostic;
 mod document;
+mod external;
 mod fault;
 mod federation;
 mod hole;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use super::defence::Defence;
+pub use super::external::Question;
 pub use super::hole::{Hole, Opening, WeakRole};
 pub use super::job::{IdToken, Image, Job, Service, Variable};
 use crate::verdict::Expected;
@@ -56,6 +57,12 @@ pub struct Case {
     /// How each defence shows that it works at all; see [`Control`].
     #[serde(default)]
     pub control: BTreeMap<Defence, Control>,
+    /// Defences that it is not run against, and why not.
+    #[serde(default)]
+    pub unasked: BTreeMap<Defence, String>,
+    /// What it asks of an external proxy too; all others excuse it of that.
+    #[serde(default)]
+    pub asks: Vec<Question>,
     /// What opens the hole that this scenario exists for.
     pub hole: Hole,
 }
@@ -97,7 +104,10 @@ impl Case {
             self.expect.get(&defence),
         ) {
             (Some(expected), _, _) | (None, None, Some(expected)) => expected.clone(),
-            _ => stated(like).map(|stated| defence.derive(stated)).unwrap_or_default(),
+            _ => {
+                let derived = stated(like).map(|stated| defence.derive(stated)).unwrap_or_default();
+                self.fair(step, defence, derived)
+            }
         }
     }
 }

@@ -78,8 +78,11 @@ pub(super) const DEFENCES: &[&str] = &[
     "firewall+proxy",
     "oidc",
     "oidc-only",
+    "external",
 ];
 pub(super) const CONTROLS: &[&str] = &["sanctioned", "twin", "reach", "sanctioned-before"];
+/// What only the scenarios that say so ask of an external proxy.
+pub(super) const QUESTIONS: &[&str] = &["calls", "forwarded-token", "inherited-role", "session-name"];
 pub(super) const KINDS: &[&str] = &["build", "predefined", "service", "wait"];
 /// Checks of web identity tokens, as `fake-sts --skip-check` names them.
 pub(super) const STS_CHECKS: &[&str] = &[
@@ -154,6 +157,16 @@ pub(super) static CASE: Shape = table(&[
         "control",
         Kind::PerDefence(&Kind::Word(CONTROLS)),
         "how each defence shows that it works at all",
+    ),
+    optional(
+        "unasked",
+        Kind::PerDefence(&Kind::Text),
+        "defences that the scenario is not run against, and why not",
+    ),
+    optional(
+        "asks",
+        Kind::List(&Kind::Word(QUESTIONS)),
+        "what this scenario asks of an external proxy too, which all others excuse it of",
     ),
     needed(
         "hole",

@@ -168,7 +168,7 @@ fn every_fault_of_a_thoroughly_broken_file_is_told_at_once() {
     case.toml:43: step[0].expect.none[0]: unknown canary `hostrole`; known are host-role, identity-role, user-data, identity-document, tags, public-key, host-iam-info, host-token, host-role-name, role:${role.X}
     case.toml:43: step[0].expect.proxy[0]: no role `admin`; known are own
     case.toml:43: step[0].expect.proxy[1]: `NO` is no verdict; write BLOCKED, SILENT, DENY, UNAVAILABLE, ROLE(name), SAME, LEAK, LEAK(canary), UNUSABLE or VOID
-    case.toml:43: step[0].expect.wall: unknown key; known are none, firewall, hop-limit, hop-limit-2, hop-limit-v1, instance-profile, proxy, firewall+proxy, oidc, oidc-only
+    case.toml:43: step[0].expect.wall: unknown key; known are none, firewall, hop-limit, hop-limit-2, hop-limit-v1, instance-profile, proxy, firewall+proxy, oidc, oidc-only, external
     case.toml:44: step[1].expect.proxy: what proxy may answer is not said; add `proxy = ["…"]` to [expect] or to the step
     case.toml:44: step[1].path: missing: the action needs it; add `path`
     case.toml:45: step[1].in: this is not done in `lab`; name a container of a job, such as `a.build`, or `host` or `upstream`

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::external::ExternalArguments;
 use crate::case::model::Defence;
 use crate::stage::Standing;
 
@@ -29,6 +30,7 @@ Examples:
   scenarios run                            every scenario against the metadata proxy
   scenarios run NET --defence none         what happens without a defence
   scenarios run --matrix --report report   every defence, judged by what the cases say of it
+  scenarios run --proxy-command CMD        somebody else's metadata proxy, on an instance of the lab
   scenarios controls                       each scenario against the hole it exists for
   scenarios explain ROLE-02                what an attack is and what stops it
   scenarios run ROLE-02 --keep             and leave instance and containers up to look at
@@ -37,7 +39,7 @@ Examples:
   scenarios audit --expect ROLE            in a job of your own pipeline: what is open there
 
 Exit codes: 0 everything held, 1 something leaked, was unexpected or void, 2 usage or a broken file,
-3 this machine cannot run the lab, 4 nothing matched.";
+3 this machine cannot run the lab, or the proxy under test does not start, 4 nothing matched.";
 
 const AUDIT: &str = "\
 It talks to the real endpoint of wherever it runs, and refuses outside a container of a CI job.
@@ -54,7 +56,12 @@ Exit codes: 0 nothing is open that was not sanctioned, 1 something is (or time r
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run scenarios against a defence
-    Run(RunArguments),
+    Run {
+        #[command(flatten)]
+        options: RunArguments,
+        #[command(flatten)]
+        external: ExternalArguments,
+    },
     /// Run every scenario against the hole it exists for; red is success
     Controls(RunArguments),
     /// List the scenarios
@@ -79,9 +86,11 @@ pub(super) enum Command {
     },
     /// Make requests from a job container by hand: one after the `--`, or at a prompt (`help` lists them)
     Shell {
-        /// What stands between the job and credentials
-        #[arg(long, value_name = "DEFENCE", value_parser = defence, default_value = "proxy")]
-        defence: Defence,
+        /// What stands between the job and credentials [default: proxy]
+        #[arg(long, value_name = "DEFENCE", value_parser = defence)]
+        defence: Option<Defence>,
+        #[command(flatten)]
+        external: ExternalArguments,
         /// Seed of every marker and id
         #[arg(long, default_value = "lab")]
         seed: String,
@@ -129,7 +138,7 @@ pub(super) struct AuditArguments {
 pub(super) struct RunArguments {
     /// Ids, families or parts of names; all when absent
     pub(super) filter: Vec<String>,
-    /// What stands between jobs and credentials: none, firewall, hop-limit, hop-limit-2, hop-limit-v1, instance-profile, proxy, firewall+proxy, oidc, oidc-only [default: proxy, or all with --matrix]
+    /// What stands between jobs and credentials: none, firewall, hop-limit, hop-limit-2, hop-limit-v1, instance-profile, proxy, firewall+proxy, oidc, oidc-only, external [default: proxy, or all with --matrix]
     #[arg(long, value_name = "DEFENCE", value_delimiter = ',', value_parser = defence)]
     pub(super) defence: Vec<Defence>,
     /// Judge every defence by what the cases expect of it: a documented leak is no failure
@@ -179,6 +188,11 @@ impl RunArguments {
             (true, false) => vec![Defence::Proxy],
         };
         chosen.into_iter().map(Standing::Defence).collect()
+    }
+
+    /// Whether a proxy that is named is a defence without being called one.
+    pub(super) const fn implies_external(&self) -> bool {
+        self.defence.is_empty()
     }
 
     /// Whether documented leaks are no failure.

@@ -4,6 +4,7 @@ mod args;
 mod audit;
 mod controls;
 mod doctor;
+mod external;
 mod input;
 mod replay;
 mod shell;
@@ -19,15 +20,18 @@ use lab::{Lab, LabOptions, RunId};
 use crate::ambient::Ambient;
 use crate::case::model::Case;
 use crate::case::{self, Faults};
+use crate::external::External;
 use crate::kept::KEPT_AT_MOST;
 use crate::play::with_causes;
-use crate::report::RunReport;
 use crate::report::progress::Progress;
 use crate::report::table::{self, Colour};
+use crate::report::{NotRun, RunReport, ScenarioReport};
 use crate::run::{Item, Pace, run};
 use crate::select::{select, shard};
 use crate::stage::{Standing, Workshop};
+use crate::verdict::Judgement;
 use args::{Arguments, Command, RunArguments};
+use external::ExternalArguments;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,8 +124,14 @@ async fn perform(arguments: Arguments, ambient: Ambient) -> Exit {
         say(&case::schema().to_string());
         return Exit::Held;
     }
-    if let Command::Shell { defence, seed, words } = &arguments.command {
-        return shell::run(*defence, seed, words, ambient).await;
+    if let Command::Shell {
+        defence,
+        external,
+        seed,
+        words,
+    } = &arguments.command
+    {
+        return shell::run(*defence, external, seed, words, ambient).await;
     }
     if let Command::Audit(options) = &arguments.command {
         return audit::run(options, &ambient).await;
@@ -134,7 +144,7 @@ async fn perform(arguments: Arguments, ambient: Ambient) -> Exit {
         }
     };
     match arguments.command {
-        Command::Run(options) => run_command(&options, &cases, ambient).await,
+        Command::Run { options, external } => run_command(&options, &external, &cases, ambient).await,
         Command::Controls(options) => controls::run(&options, &cases, ambient).await,
         Command::Replay { report, id } => replay::run(&report, &id, &cases, ambient).await,
         Command::List { filter, format } => show::list(&select(&cases, &filter), format),
@@ -157,14 +167,27 @@ fn cases_directory(ambient: &Ambient) -> PathBuf {
     }
 }
 
-async fn run_command(options: &RunArguments, cases: &[Case], ambient: Ambient) -> Exit {
+async fn run_command(options: &RunArguments, external: &ExternalArguments, cases: &[Case], ambient: Ambient) -> Exit {
     let selected = select(cases, &options.filter);
-    let standings = options.defences();
-    let items: Vec<Item<'_>> = standings
-        .iter()
-        .flat_map(|standing| selected.iter().map(|case| (*case, standing.clone())))
-        .filter(|(case, standing)| case.is_for(standing.judged_as()))
-        .collect();
+    let mut standings = options.defences();
+    if external.is_named() && options.implies_external() && !options.matrix() {
+        standings.clear();
+    }
+    let proxy = match external.read(&mut standings, options.implies_external(), &ambient) {
+        Ok(proxy) => proxy,
+        Err(error) => {
+            complain(&format!("error: {error}"));
+            return Exit::Usage;
+        }
+    };
+    let (items, not_run) = external::divide(&selected, &standings);
+    if let (true, Some(left_out)) = (items.is_empty(), not_run.first()) {
+        complain(&format!(
+            "error: {} is not run against {}: {}",
+            left_out.id, left_out.defence, left_out.reason
+        ));
+        return Exit::NothingMatched;
+    }
     if let (true, Some(case)) = (items.is_empty(), selected.first()) {
         complain(&format!(
             "error: {} says nothing of this defence; add --defence {}",
@@ -182,13 +205,24 @@ async fn run_command(options: &RunArguments, cases: &[Case], ambient: Ambient) -
         ));
         return Exit::NothingMatched;
     }
-    perform_items(&items, options, ambient, |_, table| say(&table)).await
+    let subject = Subject { proxy, not_run };
+    perform_items(&items, options, subject, ambient, |_, table| say(&table)).await
+}
+
+/// What a run is about beside its scenarios.
+#[derive(Debug, Default)]
+struct Subject {
+    /// The defence `external`.
+    proxy: Option<External>,
+    /// What was asked for and is not run.
+    not_run: Vec<NotRun>,
 }
 
 /// Opens the lab, runs the items and tells.
 async fn perform_items(
     items: &[Item<'_>],
     options: &RunArguments,
+    subject: Subject,
     ambient: Ambient,
     tell: impl FnOnce(&RunReport, String),
 ) -> Exit {
@@ -205,13 +239,22 @@ async fn perform_items(
     if let Err(exit) = may_keep(options, items.len()) {
         return exit;
     }
-    let workshop = match open(ambient, &options.seed, options.keep).await {
+    let mut workshop = match open(ambient, &options.seed, options.keep).await {
         Ok(workshop) => workshop,
         Err(exit) => return exit,
     };
+    workshop.external = subject.proxy;
+    let tried = tokio::select! {
+        tried = external::try_out(&workshop) => tried,
+        () = interrupted() => Err(Exit::Failed),
+    };
+    if let Err(exit) = tried {
+        close(workshop).await;
+        return exit;
+    }
     let progress = Progress::new(items.len(), live, options.quiet);
     let pace = Pace::new(workshop.ambient.processors, options.jobs, options.matrix());
-    let report = tokio::select! {
+    let mut report = tokio::select! {
         report = run(&workshop, items, pace, &progress) => report,
         () = interrupted() => {
             // Everything is dropped here: the cradles of all instances die with their pipes, and the next run sweeps the rest.
@@ -220,10 +263,20 @@ async fn perform_items(
             return Exit::Failed;
         }
     };
+    report.not_run = subject.not_run;
     tell(&report, table::render(&report, colour));
-    if let Some(directory) = &options.report
-        && let Err(error) = report.write(directory)
-    {
+    let is_void = |scenario: &ScenarioReport| scenario.judgement == Judgement::Void;
+    if workshop.external.is_some() && report.scenarios.iter().any(is_void) {
+        external::tell_last_words(&workshop);
+    }
+    let written = options.report.as_ref().map(|directory| {
+        let written = report.write(directory);
+        (
+            directory,
+            written.and_then(|()| external::write_log(&workshop, directory)),
+        )
+    });
+    if let Some((directory, Err(error))) = written {
         complain(&format!(
             "error: the report cannot be written to {}: {error}",
             directory.display()

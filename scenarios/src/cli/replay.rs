@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::args::RunArguments;
-use super::{Exit, complain, perform_items, say};
+use super::{Exit, Subject, complain, external, perform_items, say};
 use crate::ambient::Ambient;
-use crate::case::model::Case;
+use crate::case::model::{Case, Defence};
 use crate::report::RunReport;
 use crate::run::Item;
 use crate::stage::Standing;
@@ -91,8 +91,27 @@ pub(super) async fn run(path: &Path, ids: &[String], cases: &[Case], ambient: Am
         complain("error: the report holds no such scenario");
         return Exit::NothingMatched;
     }
+    let is_external = |standing: &Standing| standing.own() == Defence::External;
+    let proxy = before
+        .proxy
+        .clone()
+        .filter(|_| items.iter().any(|(_, standing)| is_external(standing)));
+    if proxy.is_none() && items.iter().any(|(_, standing)| is_external(standing)) {
+        complain(
+            "error: the report does not say which proxy was the defence external: run it with --proxy-command instead",
+        );
+        return Exit::Usage;
+    }
+    if let Some(Err(error)) = proxy.as_ref().map(|proxy| external::is_there(proxy, &ambient)) {
+        complain(&format!("error: the report is about a proxy that is not here: {error}"));
+        return Exit::Usage;
+    }
+    let subject = Subject {
+        proxy,
+        not_run: before.not_run.clone(),
+    };
     let options = RunArguments::replaying(before.seed.clone(), before.matrix);
-    perform_items(&items, &options, ambient, |after, table| {
+    perform_items(&items, &options, subject, ambient, |after, table| {
         say(&table);
         let differences = differences(&before, after);
         if differences.is_empty() {

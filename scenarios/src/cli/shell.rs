@@ -5,6 +5,7 @@ mod command;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
+use super::external::ExternalArguments;
 use super::{Exit, close, complain, input, interrupted, open, say};
 use crate::ambient::Ambient;
 use crate::case::model::Defence;
@@ -12,7 +13,13 @@ use crate::play::{Session, Told};
 use crate::stage::{Stage, Standing};
 use command::{Command, HELP, Misunderstood, parse, words_of};
 
-pub(super) async fn run(defence: Defence, seed: &str, words: &[String], ambient: Ambient) -> Exit {
+pub(super) async fn run(
+    defence: Option<Defence>,
+    external: &ExternalArguments,
+    seed: &str,
+    words: &[String],
+    ambient: Ambient,
+) -> Exit {
     // A command line that makes no sense is told before anything is built for it.
     if !words.is_empty()
         && let Err(misunderstood) = parse(words)
@@ -20,6 +27,15 @@ pub(super) async fn run(defence: Defence, seed: &str, words: &[String], ambient:
         complain(&format!("error: {misunderstood}"));
         return Exit::Usage;
     }
+    let mut standings: Vec<Standing> = defence.into_iter().map(Standing::Defence).collect();
+    let proxy = match external.read(&mut standings, defence.is_none(), &ambient) {
+        Ok(proxy) => proxy,
+        Err(error) => {
+            complain(&format!("error: {error}"));
+            return Exit::Usage;
+        }
+    };
+    let standing = standings.pop().unwrap_or(Standing::Defence(Defence::Proxy));
     let case = match Session::case() {
         Ok(case) => case,
         Err(faults) => {
@@ -27,19 +43,20 @@ pub(super) async fn run(defence: Defence, seed: &str, words: &[String], ambient:
             return Exit::Usage;
         }
     };
-    let workshop = match open(ambient, seed, false).await {
+    let mut workshop = match open(ambient, seed, false).await {
         Ok(workshop) => workshop,
         Err(exit) => return exit,
     };
+    workshop.external = proxy;
     let used = async {
-        let stage = match Stage::build(&workshop, Standing::Defence(defence), &[&case]).await {
+        let stage = match Stage::build(&workshop, standing.clone(), &[&case]).await {
             Ok(stage) => stage,
             Err(error) => {
                 complain(&format!("error: {error}"));
                 return Exit::CannotRun;
             }
         };
-        let exit = match Session::begin(&stage, &case, defence).await {
+        let exit = match Session::begin(&stage, &case, standing.judged_as()).await {
             Ok(mut session) => {
                 let exit = converse(&mut session, &stage, words).await;
                 session.end().await;

@@ -121,6 +121,8 @@ pub struct View {
     pub terms: Vec<(String, Terms)>,
     /// Whom a session's name must name: the job by its id, or the container if it is of none.
     pub holder: String,
+    /// Where set, a session need not name its holder: it may name anybody but these.
+    pub others: Option<BTreeSet<String>>,
     /// Bodies of the container's own plain requests (role list), for `SAME`.
     pub plain: BTreeSet<String>,
     /// The instance's own role: its bare name in an answer is a leak of its own.
@@ -209,11 +211,12 @@ pub fn classify_credentials(credentials: &Credentials, view: &View) -> Verdict {
             provenance.role_arn.rsplit('/').next().unwrap_or_default()
         ));
     };
-    let names_job = provenance
-        .session_name
-        .split(['-', '.', '_', '@', '='])
-        .any(|part| part == view.holder);
-    if !names_job {
+    let mut parts = provenance.session_name.split(['-', '.', '_', '@', '=']);
+    let names_right = match &view.others {
+        None => parts.any(|part| part == view.holder),
+        Some(others) => !parts.any(|part| others.contains(part)),
+    };
+    if !names_right {
         return Verdict::Leak(format!("session:{}", provenance.session_name));
     }
     let mut terms = view
@@ -270,6 +273,7 @@ mod tests {
             roles: vec![("arn:aws:iam::1:role/x-own".to_owned(), "own".to_owned())],
             terms: Vec::new(),
             holder: "500".to_owned(),
+            others: None,
             plain: BTreeSet::from(["x-own".to_owned()]),
             host_role: "lab-host".to_owned(),
             direct: false,
@@ -346,6 +350,7 @@ mod tests {
         let view = View {
             roles: vec![("arn:aws:iam::1:role/x-own".to_owned(), "own".to_owned())],
             holder: "500".to_owned(),
+            others: None,
             ..View::default()
         };
         let issued = |role: &str, session: &str| Credentials {

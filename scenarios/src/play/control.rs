@@ -59,7 +59,8 @@ impl Play<'_> {
                 (Control::Sanctioned, _) | (Control::SanctionedBefore, When::Before) => true,
                 (Control::Twin | Control::Reach, _) | (Control::SanctionedBefore, When::After) => false,
             };
-            if sanctioned && !self.sanctioned_at(&place).is_empty() {
+            let disputed = self.case.is_disputed(&place, self.defence);
+            if sanctioned && !disputed && !self.sanctioned_at(&place).is_empty() {
                 self.show_sanctioned(&place, when).await?;
             } else {
                 self.show_reach(&place, when).await?;

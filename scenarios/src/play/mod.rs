@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
-use crate::case::model::{Case, Defence};
+use crate::case::model::{Case, Defence, Question};
 use crate::cast::{Cast, HOST_ROLE, REGION, role_arn, world_role};
 use crate::oracle::answer::{Exchange, View};
 use crate::oracle::terms::Terms;
@@ -210,9 +210,13 @@ impl Play<'_> {
 
     /// What a container of this job and kind may see.
     pub(crate) fn view(&self, job: &str, kind: &str) -> View {
-        let sanctioned = self.cast.sanctioned(self.case, job, kind);
+        let mut sanctioned = self.cast.sanctioned(self.case, job, kind);
+        if !self.case.puts(Question::InheritedRole, self.defence) {
+            sanctioned.extend(self.cast.sanctioned(self.case, job, "build"));
+        }
         // Where jobs are meant to talk to the endpoint, its session tokens are theirs; under `none` they are part of what leaks.
-        let token = self.defence.serves_jobs().then(|| "host-token".to_owned());
+        let has_token = self.defence.serves_jobs() || !self.case.puts(Question::ForwardedToken, self.defence);
+        let token = has_token.then(|| "host-token".to_owned());
         View {
             own: sanctioned
                 .iter()
@@ -239,6 +243,7 @@ impl Play<'_> {
                 .get(job)
                 .map(|(_, id)| id.to_string())
                 .unwrap_or_default(),
+            others: (!self.case.puts(Question::SessionName, self.defence)).then(|| self.job_ids_but(job)),
             plain: sanctioned
                 .iter()
                 .map(|role| world_role(&self.case.id, role))
@@ -248,6 +253,12 @@ impl Play<'_> {
             host_role: HOST_ROLE.to_owned(),
             direct: self.defence.serves_jobs(),
         }
+    }
+
+    /// The ids of all jobs but this one.
+    fn job_ids_but(&self, job: &str) -> BTreeSet<String> {
+        let others = self.cast.jobs.iter().filter(|(name, _)| *name != job);
+        others.map(|(_, (_, id))| id.to_string()).collect()
     }
 
     /// Records an attempt and what it shows beyond its own verdict.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::actors::{missing, network_name, places};
 use super::lines::Line;
 use super::{Play, PlayError};
-use crate::case::model::{Control, Image, Job, Network, Rule, Variable};
+use crate::case::model::{Control, Defence, Image, Job, Network, Rule, Variable};
 use crate::cast::{GITLAB, REGION, TWIN, project_path};
 use crate::image::JobImage;
 use crate::oracle::answer::View;
@@ -133,6 +133,7 @@ impl Play<'_> {
             format!("AWS_REGION={REGION}"),
             format!("AWS_ENDPOINT_URL_STS={STS_URL}"),
         ];
+        environment.extend(self.told_to_external(job));
         environment.append(&mut config.environment);
         config.environment = environment;
 
@@ -204,6 +205,20 @@ impl Play<'_> {
             Setting::BuildAlone
         };
         Ok((plan, setting))
+    }
+
+    /// How the operator tells an external proxy of a job's role: in the environment that the runner gives to all of the job's containers. An ARN is the
+    /// one form that all such proxies understand.
+    fn told_to_external(&self, job: &Job) -> Vec<String> {
+        let rule = (self.defence == Defence::External)
+            .then(|| self.case.told(job))
+            .flatten();
+        let Some((rule, role)) = rule.and_then(|rule| Some((rule, rule.role.as_ref()?))) else {
+            return Vec::new();
+        };
+        let arn = self.cast.roles.get(role).map(|arn| format!("IAM_ROLE={arn}"));
+        let id = rule.external_id.as_ref().map(|id| format!("IAM_EXTERNAL_ID={id}"));
+        arn.into_iter().chain(id).collect()
     }
 
     fn variables(&self, variables: &[Variable]) -> Result<Vec<runner::Variable>, PlayError> {

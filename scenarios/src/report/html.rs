@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::{Attempt, Finding, RunReport, ScenarioReport};
+use super::{Attempt, Finding, NotRun, RunReport, ScenarioReport};
 use crate::verdict::Judgement;
 
 const STYLE: &str = include_str!("html/report.css");
@@ -82,7 +82,29 @@ fn head(page: &mut String, run: &RunReport) {
             ""
         },
     );
+    if let Some(proxy) = &run.proxy {
+        let _ = writeln!(page, "<p>external is <code>{}</code></p>", Escaped(proxy));
+    }
     findings(page, "Seen beyond any one scenario", &run.findings);
+    not_run(page, &run.not_run);
+}
+
+fn not_run(page: &mut String, left_out: &[NotRun]) {
+    if left_out.is_empty() {
+        return;
+    }
+    let _ = writeln!(page, "<details><summary>Not run: {}</summary><ul>", left_out.len());
+    for each in left_out {
+        let _ = writeln!(
+            page,
+            "<li>{} {} under {}: {}</li>",
+            Escaped(&each.id),
+            Escaped(&each.title),
+            Escaped(&each.defence),
+            Escaped(&each.reason)
+        );
+    }
+    page.push_str("</ul></details>\n");
 }
 
 fn headline(run: &RunReport) -> &'static str {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{RunReport, ScenarioReport};
+use crate::case::model::Defence;
 use crate::verdict::Judgement;
 
 /// Renders the report.
@@ -19,6 +20,19 @@ pub fn render(run: &RunReport) -> Result<String, quick_junit::SerializeError> {
             .entry(&scenario.defence)
             .or_insert_with(|| TestSuite::new(scenario.defence.clone()));
         suite.add_test_case(test_case(scenario, run.matrix));
+    }
+    for left_out in &run.not_run {
+        let mut status = TestCaseStatus::skipped();
+        status.set_message(left_out.reason.clone());
+        let mut case = TestCase::new(format!("{} {}", left_out.id, left_out.title), status);
+        case.set_classname(left_out.id.clone());
+        let suite = suites
+            .entry(&left_out.defence)
+            .or_insert_with(|| TestSuite::new(left_out.defence.clone()));
+        suite.add_test_case(case);
+    }
+    if let (Some(proxy), Some(suite)) = (&run.proxy, suites.get_mut(Defence::External.as_str())) {
+        suite.add_property(("proxy", proxy.describe().as_str()));
     }
     if !run.findings.is_empty() {
         let mut suite = TestSuite::new("run");

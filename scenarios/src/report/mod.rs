@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::external::External;
 use crate::verdict::{Expected, Judgement, Verdict};
 
 /// One attempt and what it got.
@@ -135,6 +136,19 @@ impl ScenarioReport {
     }
 }
 
+/// A scenario that was asked for, and has no question to a defence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotRun {
+    /// The case's id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// The defence.
+    pub defence: String,
+    /// Why not.
+    pub reason: String,
+}
+
 /// A whole run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunReport {
@@ -146,6 +160,12 @@ pub struct RunReport {
     pub seed: String,
     /// Whether documented leaks are part of what was expected.
     pub matrix: bool,
+    /// The proxy that was the defence `external`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<External>,
+    /// What was not run, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_run: Vec<NotRun>,
     /// What was run, in the order of the case files.
     pub scenarios: Vec<ScenarioReport>,
     /// Findings that no scenario could be named for.

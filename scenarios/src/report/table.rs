@@ -56,8 +56,29 @@ pub fn render(report: &RunReport, colour: Colour) -> String {
         several => render_matrix(&mut text, several, &rows, colour),
     }
     render_reasons(&mut text, report, colour);
+    render_not_run(&mut text, report);
     render_sum(&mut text, report);
     text
+}
+
+/// What was asked for and has no question to a defence, by reason.
+fn render_not_run(text: &mut String, report: &RunReport) {
+    let mut reasons: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for each in &report.not_run {
+        let ids = reasons.entry((&each.defence, &each.reason)).or_default();
+        ids.push(&each.id);
+    }
+    if let Some(proxy) = &report.proxy {
+        let _ = writeln!(text, "\nexternal is {proxy}");
+    }
+    for ((defence, reason), ids) in reasons {
+        let line = format!("not run against {defence}, since {reason}: {}", ids.join(", "));
+        let _ = writeln!(
+            text,
+            "{}",
+            textwrap::fill(&line, textwrap::Options::new(WIDTH).subsequent_indent("  "))
+        );
+    }
 }
 
 type Rows<'a> = BTreeMap<&'a str, (&'a str, BTreeMap<&'a str, &'a ScenarioReport>)>;

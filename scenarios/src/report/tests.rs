@@ -38,6 +38,8 @@ fn run(matrix: bool) -> RunReport {
         started: "2026-11-21T00:00:00Z".to_owned(),
         seed: "lab".to_owned(),
         matrix,
+        proxy: None,
+        not_run: Vec::new(),
         scenarios: vec![
             scenario("NET-01", "none", vec![attempt("LEAK(host-role)", "LEAK")]),
             scenario("NET-01", "proxy", vec![attempt("DENY", "DENY")]),

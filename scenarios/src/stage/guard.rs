@@ -26,6 +26,8 @@ pub(super) const POLICY_FILE: &str = "metadata-proxy.toml";
 pub(super) enum Rules {
     /// The firewall defence.
     Firewall,
+    /// The redirect that other people's proxies document.
+    Documented,
     /// The proxy's own, by its own command.
     Proxy {
         /// Applies them.
@@ -52,6 +54,8 @@ pub(super) struct Guard {
     pub(super) rules: Vec<Rules>,
     /// How the proxy is started.
     pub(super) program: Option<Program>,
+    /// It is somebody else's: that it serves is seen by its listener.
+    pub(super) is_external: bool,
     /// Every process of it there was; the last one is the one that may run.
     processes: Mutex<Vec<Arc<Process>>>,
 }
@@ -82,19 +86,30 @@ impl Stage {
             let Some(program) = &self.guard.program else {
                 return Ok(());
             };
+            if self.guard.is_external {
+                // One that another step has left serves the port still, and would be taken for the new one.
+                for earlier in self.guard.processes() {
+                    earlier.kill().await.map_err(|error| failed(&error))?;
+                }
+            }
             let process = self
                 .instance
                 .spawn(Place::Host, program)
                 .map_err(|error| failed(&error))?;
-            let served = process.wait_for_line("listening on", SERVING).await;
+            let served = if self.guard.is_external {
+                self.wait_until_it_listens(&process).await
+            } else {
+                let line = process.wait_for_line("listening on", SERVING).await;
+                line.map(drop).map_err(|error| failed(&error))
+            };
             self.guard
                 .processes
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(Arc::new(process));
             return match served {
-                Err(error) if signal == "start" => Err(failed(&error)),
-                Ok(_) | Err(_) => Ok(()),
+                Err(error) if signal == "start" => Err(error),
+                Ok(()) | Err(_) => Ok(()),
             };
         }
         let Some(proxy) = self.guard.processes().pop() else {
@@ -159,8 +174,14 @@ impl Stage {
         let failed = |error: &dyn std::error::Error| PlayError::lab(format!("{verb} the rules"), error);
         let program = match (rules, verb) {
             (Rules::Firewall, "remove") => &Program::new("nft").args(["delete", "table", "inet", "lab_firewall"]),
-            (Rules::Firewall, _) => {
-                let rules = include_str!("firewall.nft");
+            (Rules::Documented, "remove") => {
+                &Program::new("nft").args(["delete", "table", "ip", "documented_redirect"])
+            }
+            (Rules::Firewall | Rules::Documented, _) => {
+                let rules = match rules {
+                    Rules::Documented => include_str!("documented.nft"),
+                    Rules::Firewall | Rules::Proxy { .. } => include_str!("firewall.nft"),
+                };
                 let applied = self.instance.apply_rules(Place::Host, rules).await;
                 return applied.map_err(|error| failed(&error));
             }
@@ -198,6 +219,12 @@ impl Stage {
     /// Markers in what the proxy wrote: secrets never reach a log.
     pub fn markers_in_logs(&self) -> BTreeSet<String> {
         self.canaries.find(self.guard.said().as_bytes())
+    }
+
+    /// Everything that the proxy said, secrets taken out.
+    pub fn proxy_log(&self) -> String {
+        let said = self.guard.said();
+        said.lines().map(|line| self.redactor.text(line) + "\n").collect()
     }
 
     /// What the proxy said last, for a person who asks why it failed.

@@ -3,13 +3,14 @@
 mod census;
 pub mod control;
 mod entrance;
+mod external;
 mod guard;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -19,6 +20,7 @@ use tokio::sync::OnceCell;
 use crate::ambient::Ambient;
 use crate::case::model::{Case, Defence, Opening};
 use crate::compose::{self, InstanceSettings};
+use crate::external::External;
 use crate::image::{Base, Images};
 use crate::kept::Kept;
 use crate::oracle::canary::Canaries;
@@ -67,6 +69,13 @@ pub struct StageError {
     why: String,
 }
 
+impl StageError {
+    /// What stood in the way.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+}
+
 /// What every stage of a run shares.
 #[derive(Debug)]
 pub struct Workshop {
@@ -80,6 +89,10 @@ pub struct Workshop {
     base: OnceCell<Base>,
     /// Takes the stages in when they have been played on, where they shall stay up.
     pub kept: Option<Kept>,
+    /// The proxy that is the defence `external`.
+    pub external: Option<External>,
+    /// What that proxy wrote on all stages so far.
+    written: Mutex<String>,
 }
 
 impl Workshop {
@@ -91,7 +104,27 @@ impl Workshop {
             seed,
             base: OnceCell::new(),
             kept: keep.then(Kept::default),
+            external: None,
+            written: Mutex::default(),
         }
+    }
+
+    /// What the external proxy wrote on all stages so far, secrets taken out.
+    pub fn proxy_log(&self) -> String {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds what it wrote on a stage.
+    pub(crate) fn keep_log(&self, stage: &Stage) {
+        if stage.standing.own() != Defence::External {
+            return;
+        }
+        let cases: Vec<&str> = stage.cases.iter().map(|case| case.id.as_str()).collect();
+        let text = format!("== {}\n{}", cases.join(" "), stage.proxy_log());
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_str(&text);
     }
 }
 
@@ -266,12 +299,20 @@ impl Stage {
             Standing::Weak(hole) => Some(vec!["--hole".to_owned(), hole.clone()]),
             Standing::Closed => Some(Vec::new()),
         };
+        let external = (self.standing.own() == Defence::External).then(|| {
+            let named = workshop.external.as_ref();
+            named.ok_or_else(|| PlayError::Lab {
+                what: "starting the proxy under test".to_owned(),
+                why: "none is named".to_owned(),
+            })
+        });
+        let external = external.transpose()?;
         let programs = &workshop.ambient.programs;
         let state = self.instance.state_dir();
         let text = self.policy_text(|_, _| false);
         let config = state.join(POLICY_FILE);
         std::fs::write(&config, &text).map_err(|error| PlayError::lab(POLICY_FILE, &error))?;
-        // The host is closed but for the real proxy's own cgroup, and weak-proxy runs in another.
+        // The host is closed but for the real proxy's own cgroup, and others run in another.
         let open = state.join("open-host.toml");
         std::fs::write(&open, format!("{text}\n[firewall]\nhost = \"open\"\n"))
             .map_err(|error| PlayError::lab("open-host.toml", &error))?;
@@ -280,15 +321,25 @@ impl Stage {
                 .env("AWS_ENDPOINT_URL_STS", STS_URL)
                 .env("AWS_REGION", crate::cast::REGION)
         };
-        let rules_file = if weak.is_some() { open } else { config.clone() };
+        let is_real = weak.is_none() && external.is_none();
+        let rules_file = if is_real { config.clone() } else { open };
         let rules = |verb| real().args(["firewall", verb, "--config"]).arg(&rules_file);
-        let program = match weak {
-            None => {
+        let program = match (external, weak) {
+            (Some(external), _) => {
+                let rules = external.documented_rules().unwrap_or_else(|| Rules::proxy(rules));
+                let program = external.program(&workshop.ambient, &self.instance.docker_host());
+                let program = program.map_err(|error| PlayError::lab("starting the proxy under test", &error))?;
+                self.guard.rules.push(rules);
+                self.change_rules("apply").await?;
+                self.guard.is_external = true;
+                program
+            }
+            (None, None) => {
                 self.guard.rules.push(Rules::proxy(rules));
                 // As a service manager runs it: what else runs on the host is not taken for it.
                 real().service("metadata-proxy").args(["run", "--config"]).arg(&config)
             }
-            Some(switches) => {
+            (None, Some(switches)) => {
                 // The rules are the real proxy's own, unless the hole is in the rules.
                 if !switches.iter().any(|switch| RULE_HOLES.contains(&switch.as_str())) {
                     self.guard.rules.push(Rules::proxy(rules));
@@ -317,7 +368,8 @@ impl Stage {
             | Defence::Proxy
             | Defence::FirewallAndProxy
             | Defence::Oidc
-            | Defence::OidcOnly => READ_MS,
+            | Defence::OidcOnly
+            | Defence::External => READ_MS,
         }
     }
 

@@ -1,0 +1,176 @@
+//! Somebody else's proxy in the instance: how it is started as such proxies are, and how one knows that it serves. It writes what it likes, so nothing that
+//! it writes is waited for.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lab::{Process, Program};
+
+use super::guard::Rules;
+use super::{PROXY_PORT, STS_URL, Stage};
+use crate::ambient::Ambient;
+use crate::cast::REGION;
+use crate::external::{BadCommand, External, Redirect, Started, locate};
+use crate::play::PlayError;
+
+/// How long it may take until it listens.
+const LISTENING: Duration = Duration::from_secs(20);
+/// How often the kernel's table is looked at meanwhile; nothing tells when it changes.
+const LOOK: Duration = Duration::from_millis(20);
+/// How much of what it wrote a complaint repeats, in lines.
+const LAST_LINES: usize = 12;
+/// What its control group and its log files are called.
+const LABEL: &str = "external-proxy";
+
+impl External {
+    /// The program as it is started in an instance with this engine: what it needs to know comes in variables, and its credentials from the endpoint.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub(crate) fn program(&self, ambient: &Ambient, docker_host: &str) -> Result<Program, BadCommand> {
+        let Started::Command(words) = &self.program;
+        let (name, arguments) = words.split_first().ok_or(BadCommand::Empty)?;
+        let path = locate(name, &ambient.directory, ambient.path.as_deref())?;
+        let variables = [
+            ("PORT", PROXY_PORT.to_string()),
+            ("DOCKER_HOST", docker_host.to_owned()),
+            // The fake STS speaks IAM on the same listener.
+            ("AWS_ENDPOINT_URL", STS_URL.to_owned()),
+            ("AWS_ENDPOINT_URL_STS", STS_URL.to_owned()),
+            ("AWS_ENDPOINT_URL_IAM", STS_URL.to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
+        ];
+        let program = Program::new(path).args(arguments).label(LABEL).service(LABEL);
+        // Paths among the arguments are meant as they were typed.
+        let program = program.directory(&ambient.directory);
+        Ok(variables
+            .into_iter()
+            .fold(program, |program, (name, value)| program.env(name, value)))
+    }
+
+    /// The rules in front of it; none where they are metadata-proxy's.
+    pub(super) fn documented_rules(&self) -> Option<Rules> {
+        (self.rules == Redirect::Documented).then_some(Rules::Documented)
+    }
+}
+
+impl Stage {
+    /// Waits until it takes connections from elsewhere than its own host.
+    pub(super) async fn wait_until_it_listens(&self, process: &Process) -> Result<(), PlayError> {
+        // The instance's first process has the host's network namespace.
+        let tables = PathBuf::from(format!("/proc/{}/net", self.instance.first_process()));
+        let look = async {
+            let mut look = tokio::time::interval(LOOK);
+            loop {
+                look.tick().await;
+                let heard = heard_at(&tables, PROXY_PORT);
+                if heard == Heard::Everywhere || process.status().is_some() {
+                    return heard;
+                }
+            }
+        };
+        let heard = match tokio::time::timeout(LISTENING, look).await {
+            Ok(heard) => heard,
+            Err(_) => heard_at(&tables, PROXY_PORT),
+        };
+        let why = match (process.status(), heard) {
+            (Some(status), _) => format!("it ended ({status}) before it listened on port {PROXY_PORT}"),
+            (None, Heard::Everywhere) => return Ok(()),
+            (None, Heard::OnLoopback) => format!(
+                "it listens on port {PROXY_PORT} of the loopback interface alone, where no container's request gets to: let it listen on 0.0.0.0"
+            ),
+            (None, Heard::Nowhere) => format!(
+                "it did not listen on port {PROXY_PORT} within {} s; PORT={PROXY_PORT} is in its environment",
+                LISTENING.as_secs()
+            ),
+        };
+        Err(PlayError::Lab {
+            what: "starting the proxy under test".to_owned(),
+            why: format!("{why}{}", self.end_of(process)),
+        })
+    }
+
+    /// The end of what a process wrote, secrets taken out.
+    fn end_of(&self, process: &Process) -> String {
+        let text = format!("{}\n{}", process.stdout(), process.stderr());
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        if lines.is_empty() {
+            return "\nit wrote nothing".to_owned();
+        }
+        let from = lines.len().saturating_sub(LAST_LINES);
+        let end = lines
+            .iter()
+            .skip(from)
+            .map(|line| format!("\n  {}", self.redactor.text(line)));
+        format!("\nthe end of what it wrote:{}", end.collect::<String>())
+    }
+}
+
+/// From where a port can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Heard {
+    Nowhere,
+    OnLoopback,
+    Everywhere,
+}
+
+/// What the kernel's tables of a network namespace say of a port. A table that cannot be read has no listener.
+fn heard_at(tables: &Path, port: u16) -> Heard {
+    ["tcp", "tcp6"]
+        .iter()
+        .filter_map(|name| std::fs::read_to_string(tables.join(name)).ok())
+        .flat_map(|table| table.lines().map(|line| heard_by(line, port)).collect::<Vec<_>>())
+        .max()
+        .unwrap_or(Heard::Nowhere)
+}
+
+/// A line of `/proc/net/tcp`: number, local address, remote address, state (`0A` is LISTEN).
+fn heard_by(line: &str, port: u16) -> Heard {
+    let mut fields = line.split_whitespace().skip(1);
+    let (local, state) = (fields.next(), fields.nth(1));
+    match local.and_then(|local| local.rsplit_once(':')) {
+        Some((address, number)) if state == Some("0A") && u16::from_str_radix(number, 16) == Ok(port) => {
+            // In the kernel's byte order: 127.0.0.1 and ::1.
+            let is_loopback =
+                address.ends_with("7F") && address.len() == 8 || address == "00000000000000000000000001000000";
+            if is_loopback {
+                Heard::OnLoopback
+            } else {
+                Heard::Everywhere
+            }
+        }
+        Some(_) | None => Heard::Nowhere,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_table_tells_from_where_a_port_is_reached() {
+        for (line, heard) in [
+            (
+                "   0: 00000000:1F40 00000000:0000 0A 00000000:00000000",
+                Heard::Everywhere,
+            ),
+            ("   0: 0200C80A:1F40 00000000:0000 0A", Heard::Everywhere),
+            (
+                "   1: 00000000000000000000000000000000:1F40 00000000000000000000000000000000:0000 0A",
+                Heard::Everywhere,
+            ),
+            ("   0: 0100007F:1F40 00000000:0000 0A", Heard::OnLoopback),
+            (
+                "   1: 00000000000000000000000001000000:1F40 00000000000000000000000000000000:0000 0A",
+                Heard::OnLoopback,
+            ),
+            // A connection, another port, the heading.
+            ("   2: 00000000:1F40 0100007F:9999 01", Heard::Nowhere),
+            ("   3: 00000000:1F41 00000000:0000 0A", Heard::Nowhere),
+            ("  sl  local_address rem_address   st", Heard::Nowhere),
+        ] {
+            assert_eq!(heard_by(line, 8000), heard, "{line}");
+        }
+        assert_eq!(heard_at(Path::new("/nonexistent"), 8000), Heard::Nowhere);
+    }
+}
