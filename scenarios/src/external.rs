@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+/// What starts an image: the engine's own command line.
+pub const CLIENT: &str = "docker";
+
 /// The proxy under test, and what leads jobs to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct External {
@@ -23,6 +26,8 @@ pub struct External {
 pub enum Started {
     /// A program and its arguments.
     Command(Vec<String>),
+    /// An image in the machine's own engine.
+    Image(String),
 }
 
 /// Which rules lead jobs to the proxy.
@@ -39,15 +44,15 @@ pub enum Redirect {
 impl External {
     /// What a person typed, in one line.
     pub fn describe(&self) -> String {
-        let Started::Command(words) = &self.program;
+        let program = match &self.program {
+            Started::Command(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+            Started::Image(name) => format!("the image {name}"),
+        };
         let rules = match self.rules {
             Redirect::Documented => "",
             Redirect::Complete => ", behind complete rules",
         };
-        format!(
-            "{}{rules}",
-            words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
-        )
+        format!("{program}{rules}")
     }
 }
 
@@ -193,6 +198,8 @@ mod tests {
         assert_eq!(text, r#"{"command":["env","A=1 2","proxy"],"rules":"complete"}"#);
         assert_eq!(serde_json::from_str::<External>(&text).unwrap(), external);
         assert_eq!(external.to_string(), "env 'A=1 2' proxy, behind complete rules");
+        let image: External = serde_json::from_str(r#"{"image":"proxy:1"}"#).unwrap();
+        assert_eq!(image.to_string(), "the image proxy:1");
     }
 
     proptest! {

@@ -187,7 +187,10 @@ fn keeping_more_than_a_person_can_look_at_is_refused_before_anything_is_built() 
 #[test]
 fn a_proxy_that_cannot_be_put_under_test_is_usage_and_says_what_to_give() {
     for (arguments, part) in [
-        (&["--defence", "external"][..], "say which with --proxy-command CMD"),
+        (
+            &["--defence", "external"][..],
+            "say which with --proxy-command CMD or --proxy-image IMAGE",
+        ),
         (
             &["--proxy-command", "no-such-proxy --flag"],
             "there is no program no-such-proxy in PATH",
@@ -199,7 +202,8 @@ fn a_proxy_that_cannot_be_put_under_test_is_usage_and_says_what_to_give() {
         (&["--proxy-command", "sh 'x"], "--proxy-command: a quote is not closed"),
         (&["--proxy-command", " "], "--proxy-command: it is empty"),
         (&["--proxy-command", "sh", "--defence", "none"], "add it to --defence"),
-        (&["--proxy-rules", "complete"], "--proxy-command <CMD>"),
+        (&["--proxy-rules", "complete"], "name it with --proxy-command CMD"),
+        (&["--proxy-image", "x", "--proxy-command", "sh"], "cannot be used with"),
     ] {
         let (code, stdout, stderr) = scenarios(&[&["run", "USE-01"], arguments].concat());
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}: {stderr}");

@@ -7,7 +7,7 @@
 mod need;
 
 use std::path::Path;
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, ExitCode, Output, Stdio};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use scenarios::ambient::Ambient;
@@ -33,10 +33,16 @@ fn main() -> ExitCode {
         ("a_proxy_that_never_listens_is_told", silent),
         ("a_person_can_ask_from_a_job_behind_it", shell),
     ];
-    let trials = tests
+    let mut trials: Vec<Trial> = tests
         .into_iter()
         .map(|(name, test)| need::lab(Trial::test(name, test), ignored))
         .collect();
+    // The image comes from the machine's own engine, which nothing else here needs.
+    let has_engine = docker(&["version"], Stdio::null()).is_ok() || ambient.require_lab;
+    trials.push(need::lab(
+        Trial::test("an_image_is_put_under_test", image),
+        ignored || !has_engine,
+    ));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -227,4 +233,79 @@ fn silent() -> Result<(), Failed> {
 fn shell() -> Result<(), Failed> {
     let ended = scenarios(&["shell", "--proxy-command", &weak_proxy(""), "--", "imds"]);
     expect(ended.code == Some(0) && ended.stdout.contains("= ROLE(own)"), &ended)
+}
+
+/// Runs the machine's own docker, which must succeed.
+#[expect(clippy::disallowed_methods, reason = "the machine's own engine, as a person uses it")]
+fn docker(arguments: &[&str], input: impl Into<Stdio>) -> Result<(), Failed> {
+    let output = Command::new("docker").args(arguments).stdin(input).output()?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("docker {arguments:?}: {told}").into())
+    }
+}
+
+/// An image on the machine's engine, for as long as it is held.
+struct Image(String);
+
+impl Image {
+    /// weak-proxy and the libraries that it needs, and nothing else. It tells callers apart by their addresses, as proxies in images do.
+    #[expect(clippy::disallowed_methods, reason = "tar and ldd make what the engine imports")]
+    fn make() -> Result<Self, Failed> {
+        let name = format!("lab-test-weak-proxy:{}", std::process::id());
+        let bin = Path::new(env!("CARGO_BIN_EXE_scenarios")).parent().unwrap();
+        let listed = Command::new("ldd").arg(bin.join("weak-proxy")).output()?;
+        let listed = String::from_utf8(listed.stdout)?;
+        let libraries = listed.split_whitespace().filter_map(|word| word.strip_prefix('/'));
+        // The SDK asserts on an empty store of authorities.
+        let authorities = "etc/ssl/certs/ca-certificates.crt";
+        let mut tar = Command::new("tar")
+            .args(["--create", "--dereference", "--directory", "/"])
+            .args(libraries)
+            .arg(authorities)
+            .arg("--directory")
+            .arg(bin)
+            .arg("weak-proxy")
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let archive = tar.stdout.take().unwrap();
+        let image = Self(name);
+        let start = r#"ENTRYPOINT ["/weak-proxy", "--by-variable", "--hole", "address-only"]"#;
+        let imported = docker(&["import", "--change", start, "-", &image.0], archive);
+        expect(tar.wait()?.success(), "tar fails")?;
+        imported.map(|()| image)
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        drop(docker(&["rmi", "--force", &self.0], Stdio::null()));
+    }
+}
+
+fn image() -> Result<(), Failed> {
+    let image = Image::make()?;
+    // Paused, stopped and killed; and the engine that it runs on is started again.
+    let filter = ["AVAIL-20", "IDENT-17", "NET-08", "NET-14", "USE-01"];
+    let (ended, report, log) = run(&filter, &["--proxy-rules", "complete", "--proxy-image", &image.0])?;
+    let judged = judged(&report);
+    let wanted = filter.map(|id| {
+        (
+            id,
+            if id == "IDENT-17" {
+                Judgement::Leaks
+            } else {
+                Judgement::Holds
+            },
+        )
+    });
+    expect(judged == wanted && ended.code == Some(1), (&judged, &ended))?;
+    expect(log.contains("listening on http://"), &log)?;
+    let missing = scenarios(&["run", "USE-01", "--quiet", "--proxy-image", "no-such-image:1"]);
+    expect(
+        missing.code == Some(3) && missing.stderr.contains("no-such-image:1"),
+        &missing,
+    )
 }

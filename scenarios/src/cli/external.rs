@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::ambient::Ambient;
 use crate::case::model::{Case, Defence};
-use crate::external::{External, Redirect, Started, locate, split};
+use crate::external::{CLIENT, External, Redirect, Started, locate, split};
 use crate::report::NotRun;
 use crate::run::Item;
 use crate::stage::{Stage, Standing, Workshop};
@@ -19,15 +19,18 @@ pub(super) struct ExternalArguments {
     /// Somebody else's metadata proxy, as the defence external: a program and its arguments. Quotes and backslashes count as in a shell, nothing is expanded. It runs on the instance, in this working directory, with PORT=8000, DOCKER_HOST, AWS_ENDPOINT_URL (also _STS, _IAM) and AWS_REGION, nothing else but PATH; its own credentials are at 169.254.169.254. More variables: 'env NAME=VALUE … program'
     #[arg(long, value_name = "CMD")]
     proxy_command: Option<String>,
-    /// What leads jobs to that proxy
-    #[arg(long, value_enum, value_name = "RULES", default_value_t = Redirect::Documented, requires = "proxy_command")]
-    proxy_rules: Redirect,
+    /// The same as an image of this machine's engine: it runs on the instance's engine with --network host, the instance's Docker socket at /var/run/docker.sock, and the same variables
+    #[arg(long, value_name = "IMAGE", conflicts_with = "proxy_command")]
+    proxy_image: Option<String>,
+    /// What leads jobs to that proxy [default: documented]
+    #[arg(long, value_enum, value_name = "RULES")]
+    proxy_rules: Option<Redirect>,
 }
 
 impl ExternalArguments {
     /// Whether a proxy is named.
     pub(super) const fn is_named(&self) -> bool {
-        self.proxy_command.is_some()
+        self.proxy_command.is_some() || self.proxy_image.is_some()
     }
 
     /// The proxy under test, if one is named, and the defences of the run: naming one implies `external`.
@@ -38,24 +41,31 @@ impl ExternalArguments {
         ambient: &Ambient,
     ) -> Result<Option<External>, String> {
         let external = Standing::Defence(Defence::External);
-        let Some(line) = &self.proxy_command else {
-            return if defences.contains(&external) {
-                Err("the defence external is somebody else's proxy: say which with --proxy-command CMD".to_owned())
-            } else {
-                Ok(None)
-            };
+        let program = match (&self.proxy_command, &self.proxy_image) {
+            (Some(line), _) => Started::Command(split(line).map_err(|error| format!("--proxy-command: {error}"))?),
+            (None, Some(image)) => Started::Image(image.clone()),
+            (None, None) if defences.contains(&external) => {
+                return Err("the defence external is somebody else's proxy: say which with --proxy-command CMD or --proxy-image IMAGE".to_owned());
+            }
+            (None, None) if self.proxy_rules.is_some() => {
+                return Err(
+                    "--proxy-rules are for a proxy under test: name it with --proxy-command CMD or --proxy-image IMAGE"
+                        .to_owned(),
+                );
+            }
+            (None, None) => return Ok(None),
         };
         if implied {
             defences.push(external);
         } else if !defences.contains(&external) {
             return Err(
-                "--proxy-command is for the defence external: add it to --defence, or leave --defence out".to_owned(),
+                "a proxy under test is for the defence external: add it to --defence, or leave --defence out"
+                    .to_owned(),
             );
         }
-        let words = split(line).map_err(|error| format!("--proxy-command: {error}"))?;
         let proxy = External {
-            program: Started::Command(words),
-            rules: self.proxy_rules,
+            program,
+            rules: self.proxy_rules.unwrap_or_default(),
         };
         is_there(&proxy, ambient)?;
         Ok(Some(proxy))
@@ -64,10 +74,12 @@ impl ExternalArguments {
 
 /// Whether the program can be found: told before anything is built for it.
 pub(super) fn is_there(proxy: &External, ambient: &Ambient) -> Result<(), String> {
-    let Started::Command(words) = &proxy.program;
-    let name = words.first().map_or("", String::as_str);
+    let (name, option) = match &proxy.program {
+        Started::Command(words) => (words.first().map_or("", String::as_str), "--proxy-command"),
+        Started::Image(_) => (CLIENT, "--proxy-image"),
+    };
     let found = locate(name, &ambient.directory, ambient.path.as_deref());
-    found.map(drop).map_err(|error| format!("--proxy-command: {error}"))
+    found.map(drop).map_err(|error| format!("{option}: {error}"))
 }
 
 /// Starts the proxy once, on an instance of its own, so that one that cannot serve is told of once.

@@ -4,13 +4,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bollard::Docker;
+use bollard::query_parameters::ImportImageOptionsBuilder;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
 use lab::{Process, Program};
 
 use super::guard::Rules;
-use super::{PROXY_PORT, STS_URL, Stage};
+use super::{PROXY_PORT, STS_URL, Stage, Workshop};
 use crate::ambient::Ambient;
 use crate::cast::REGION;
-use crate::external::{BadCommand, External, Redirect, Started, locate};
+use crate::external::{BadCommand, CLIENT, External, Redirect, Started, locate};
 use crate::play::PlayError;
 
 /// How long it may take until it listens.
@@ -19,7 +23,9 @@ const LISTENING: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
 /// How much of what it wrote a complaint repeats, in lines.
 const LAST_LINES: usize = 12;
-/// What its control group and its log files are called.
+/// Where an image finds the engine.
+const SOCKET: &str = "/var/run/docker.sock";
+/// What its container, its control group and its log files are called.
 const LABEL: &str = "external-proxy";
 
 impl External {
@@ -28,24 +34,70 @@ impl External {
     /// # Errors
     /// When there is no such program.
     pub(crate) fn program(&self, ambient: &Ambient, docker_host: &str) -> Result<Program, BadCommand> {
-        let Started::Command(words) = &self.program;
-        let (name, arguments) = words.split_first().ok_or(BadCommand::Empty)?;
-        let path = locate(name, &ambient.directory, ambient.path.as_deref())?;
-        let variables = [
-            ("PORT", PROXY_PORT.to_string()),
-            ("DOCKER_HOST", docker_host.to_owned()),
-            // The fake STS speaks IAM on the same listener.
-            ("AWS_ENDPOINT_URL", STS_URL.to_owned()),
-            ("AWS_ENDPOINT_URL_STS", STS_URL.to_owned()),
-            ("AWS_ENDPOINT_URL_IAM", STS_URL.to_owned()),
-            ("AWS_REGION", REGION.to_owned()),
-        ];
-        let program = Program::new(path).args(arguments).label(LABEL).service(LABEL);
-        // Paths among the arguments are meant as they were typed.
-        let program = program.directory(&ambient.directory);
-        Ok(variables
-            .into_iter()
-            .fold(program, |program, (name, value)| program.env(name, value)))
+        let find = |name: &str| locate(name, &ambient.directory, ambient.path.as_deref());
+        let variables = |docker_host: &str| {
+            [
+                ("PORT", PROXY_PORT.to_string()),
+                ("DOCKER_HOST", docker_host.to_owned()),
+                // The fake STS speaks IAM on the same listener.
+                ("AWS_ENDPOINT_URL", STS_URL.to_owned()),
+                ("AWS_ENDPOINT_URL_STS", STS_URL.to_owned()),
+                ("AWS_ENDPOINT_URL_IAM", STS_URL.to_owned()),
+                ("AWS_REGION", REGION.to_owned()),
+            ]
+        };
+        match &self.program {
+            Started::Command(words) => {
+                let (name, arguments) = words.split_first().ok_or(BadCommand::Empty)?;
+                let program = Program::new(find(name)?).args(arguments).label(LABEL).service(LABEL);
+                // Paths among the arguments are meant as they were typed.
+                let program = program.directory(&ambient.directory);
+                let variables = variables(docker_host).into_iter();
+                Ok(variables.fold(program, |program, (name, value)| program.env(name, value)))
+            }
+            Started::Image(image) => {
+                let socket = docker_host.trim_start_matches("unix://");
+                let program = client(find(CLIENT)?, docker_host)
+                    .args([
+                        "run",
+                        "--rm",
+                        "--name",
+                        LABEL,
+                        "--network",
+                        "host",
+                        "--pull",
+                        "never",
+                        "--volume",
+                    ])
+                    .arg(format!("{socket}:{SOCKET}"));
+                let variables = variables(&format!("unix://{SOCKET}")).into_iter();
+                let program = variables.fold(program, |program, (name, value)| {
+                    program.args(["--env".to_owned(), format!("{name}={value}")])
+                });
+                Ok(program.arg(image))
+            }
+        }
+    }
+
+    /// What else is said to the engine of an image's container; none where the proxy is a program.
+    pub(super) fn handle(&self, ambient: &Ambient, docker_host: &str) -> Option<Program> {
+        matches!(self.program, Started::Image(_)).then_some(())?;
+        let found = locate(CLIENT, &ambient.directory, ambient.path.as_deref()).ok()?;
+        Some(client(found, docker_host))
+    }
+
+    /// Brings the image from the machine's engine to the instance's.
+    pub(super) async fn bring(&self, workshop: &Workshop, docker: &Docker) -> Result<(), PlayError> {
+        let Started::Image(name) = &self.program else {
+            return Ok(());
+        };
+        let archive = workshop.proxy_image.get_or_try_init(|| export(name)).await?;
+        let options = ImportImageOptionsBuilder::default().quiet(true).build();
+        let mut progress = Box::pin(docker.import_image(options, bollard::body_full(archive.clone()), None));
+        while let Some(step) = progress.next().await {
+            step.map_err(|error| PlayError::lab(format!("loading the image {name}"), &error))?;
+        }
+        Ok(())
     }
 
     /// The rules in front of it; none where they are metadata-proxy's.
@@ -54,7 +106,50 @@ impl External {
     }
 }
 
+fn client(path: PathBuf, docker_host: &str) -> Program {
+    Program::new(path).label(LABEL).env("DOCKER_HOST", docker_host)
+}
+
+/// An image of the machine's own engine, as `docker save` writes it.
+async fn export(name: &str) -> Result<Bytes, PlayError> {
+    let failed = |error| PlayError::lab(format!("taking the image {name} from this machine's engine"), &error);
+    let docker = Docker::connect_with_defaults().map_err(failed)?;
+    // An engine exports what it has not as an empty archive.
+    docker.inspect_image(name).await.map_err(failed)?;
+    let mut archive = BytesMut::new();
+    let mut pieces = Box::pin(docker.export_image(name));
+    while let Some(piece) = pieces.next().await {
+        archive.extend_from_slice(&piece.map_err(failed)?);
+    }
+    Ok(archive.freeze())
+}
+
 impl Stage {
+    /// Does to the container of an image what a signal to its program's process would not reach. `false` where there is none, or the program passes it on.
+    pub(super) async fn signal_container(&self, signal: &str) -> Result<bool, PlayError> {
+        let verb: &[&str] = match signal {
+            // One that a killed client has left behind has the name still.
+            "start" | "try" => &["rm", "--force"],
+            "kill" => &["kill"],
+            "pause" => &["pause"],
+            "resume" => &["unpause"],
+            _ => return Ok(false),
+        };
+        let Some(client) = &self.guard.client else {
+            return Ok(false);
+        };
+        let output = self
+            .run_on_host(&client.clone().args(verb).arg(LABEL), LISTENING)
+            .await?;
+        if output.status.success() || verb.contains(&"rm") {
+            return Ok(true);
+        }
+        Err(PlayError::Lab {
+            what: format!("{signal} the proxy under test"),
+            why: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        })
+    }
+
     /// Waits until it takes connections from elsewhere than its own host.
     pub(super) async fn wait_until_it_listens(&self, process: &Process) -> Result<(), PlayError> {
         // The instance's first process has the host's network namespace.

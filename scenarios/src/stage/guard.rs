@@ -56,6 +56,8 @@ pub(super) struct Guard {
     pub(super) program: Option<Program>,
     /// It is somebody else's: that it serves is seen by its listener.
     pub(super) is_external: bool,
+    /// Speaks with the engine of its container, where it runs in one.
+    pub(super) client: Option<Program>,
     /// Every process of it there was; the last one is the one that may run.
     processes: Mutex<Vec<Arc<Process>>>,
 }
@@ -91,6 +93,7 @@ impl Stage {
                 for earlier in self.guard.processes() {
                     earlier.kill().await.map_err(|error| failed(&error))?;
                 }
+                self.signal_container(signal).await?;
             }
             let process = self
                 .instance
@@ -115,6 +118,9 @@ impl Stage {
         let Some(proxy) = self.guard.processes().pop() else {
             return Ok(());
         };
+        if self.signal_container(signal).await? {
+            return Ok(());
+        }
         let done = match signal {
             "stop" => proxy.stop(STOPPING).await.map(drop),
             "kill" => proxy.kill().await.map(drop),
@@ -204,7 +210,12 @@ impl Stage {
     /// When it does not come back.
     pub async fn restart_engine(&self) -> Result<(), PlayError> {
         let restarted = self.instance.restart_engine().await;
-        restarted.map_err(|error| PlayError::lab("restarting the engine", &error))
+        restarted.map_err(|error| PlayError::lab("restarting the engine", &error))?;
+        if self.guard.client.is_some() {
+            // Its container has ended too, and a service manager starts it with its engine.
+            self.signal_proxy("start").await?;
+        }
+        Ok(())
     }
 
     /// Runs a program of the host to its end.

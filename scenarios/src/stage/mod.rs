@@ -93,6 +93,8 @@ pub struct Workshop {
     pub external: Option<External>,
     /// What that proxy wrote on all stages so far.
     written: Mutex<String>,
+    /// Its image, where it is one.
+    proxy_image: OnceCell<bytes::Bytes>,
 }
 
 impl Workshop {
@@ -106,6 +108,7 @@ impl Workshop {
             kept: keep.then(Kept::default),
             external: None,
             written: Mutex::default(),
+            proxy_image: OnceCell::new(),
         }
     }
 
@@ -327,6 +330,8 @@ impl Stage {
         let program = match (external, weak) {
             (Some(external), _) => {
                 let rules = external.documented_rules().unwrap_or_else(|| Rules::proxy(rules));
+                external.bring(workshop, &self.docker).await?;
+                self.guard.client = external.handle(&workshop.ambient, &self.instance.docker_host());
                 let program = external.program(&workshop.ambient, &self.instance.docker_host());
                 let program = program.map_err(|error| PlayError::lab("starting the proxy under test", &error))?;
                 self.guard.rules.push(rules);
