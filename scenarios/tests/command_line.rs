@@ -240,7 +240,8 @@ fn an_audit_outside_a_job_sends_nothing_and_says_why() {
     assert_eq!(scenarios(&["audit", "--format", "xml"]).0, Some(2));
     let (code, help, _) = scenarios(&["audit", "--help"]);
     assert_eq!(code, Some(0));
-    for told in ["What it sends", "What it never does", "--expect", "169.254.170.23"] {
+    for told in ["What it sends", "What it never   prints", "--expect", "169.254.170.23"] {
         assert!(help.contains(told), "{told}");
     }
+    assert_eq!(help.lines().find(|line| line.chars().count() > 100), None);
 }

@@ -43,15 +43,21 @@ Exit codes: 0 everything held, 1 something leaked, was unexpected or void, 2 usa
 
 const AUDIT: &str = "\
 It talks to the real endpoint of wherever it runs, and refuses outside a container of a CI job.
-What it sends: GETs of role lists, of the credentials of a role that is listed, and of the documents that it names;
-a PUT for a token of 60 seconds; GETs at the gateway's ports 80, 2375, 8000, 8181, 51678 and 51679, at 169.254.170.2
-and 169.254.170.23, and at the engine, web proxy and container credentials that the environment names: 160 requests
-at most, within 20 seconds. AWS is not asked, unless --identify is given.
-What it reads: its environment, /proc of its own process, the SDKs' files; it connects to engines' sockets and sends nothing.
-What it never does: print, log or store a credential, token or body. Of credentials it tells the role, the last four
-characters of the key id, and whether they have the right shape.
 
-Exit codes: 0 nothing is open that was not sanctioned, 1 something is (or time ran out), 2 usage, 3 this is no CI job.";
+What it sends   GETs of role lists, of the credentials of a role that is listed, and of what only
+                the host should have (user-data, identity document, tags and the like); a PUT for
+                a token of 60 seconds; GETs at the gateway's ports 80, 2375, 8000, 8181, 51678 and
+                51679, at 169.254.170.2 and 169.254.170.23, and at the engine, web proxy and
+                container credentials that the environment names. 160 requests at most, within
+                20 seconds. AWS is asked only with --identify.
+What it reads   Its environment, /proc of its own process, the SDKs' files. It connects to
+                engines' sockets and sends nothing there.
+What it never   prints, logs or stores: a credential, a token, a body. Of credentials it tells
+                the role, the last four characters of the key id, and whether they have the
+                right shape.
+
+Exit codes: 0 nothing is open that was not sanctioned, 1 something is (or time ran out), 2 usage,
+3 this is no CI job.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
