@@ -9,7 +9,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use transcript::{Transcript, Values};
 
-use crate::fake::{Credentials as AwsCredentials, Fake};
+use crate::fake::{Credentials as Issued, Fake};
 
 const USER: (&str, &str) = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
 
@@ -102,7 +102,7 @@ impl Signer<'_> {
     }
 
     /// The credentials that a form gets, sent by the instance's role, or by the user where it begins with `alice: `.
-    fn session(&self, form: &str) -> Result<AwsCredentials, String> {
+    fn session(&self, form: &str) -> Result<Issued, String> {
         let (words, form) = match form.strip_prefix("alice: ") {
             Some(form) => ("", form),
             None => (" key=instance", form),
@@ -126,7 +126,7 @@ impl Signer<'_> {
             Some(rest.split_once(&format!("</{name}>"))?.0.to_owned())
         };
         let credentials = || {
-            Some(AwsCredentials {
+            Some(Issued {
                 access_key_id: element("AccessKeyId")?,
                 secret_access_key: element("SecretAccessKey")?,
                 session_token: element("SessionToken")?,
