@@ -159,6 +159,17 @@ pub fn locate(name: &str, here: &Path, path: Option<&OsStr>) -> Result<PathBuf, 
     found.ok_or_else(|| BadCommand::Missing { name: name.to_owned() })
 }
 
+/// How much of what a proxy wrote a complaint repeats, in lines.
+const LAST_LINES: usize = 12;
+
+/// The end of what a proxy wrote, without blank lines, each line on one of its own and indented; `show` says how a line is shown.
+pub(crate) fn last_lines(text: &str, show: impl Fn(&str) -> String) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let from = lines.len().saturating_sub(LAST_LINES);
+    let last = lines.iter().skip(from);
+    last.map(|line| format!("\n  {}", show(line))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +197,18 @@ mod tests {
         // A directory, and a file that nobody may execute.
         assert_eq!(missing("/etc"), "there is no program /etc");
         assert_eq!(missing("etc/passwd"), "there is no program etc/passwd");
+    }
+
+    #[test]
+    fn a_complaint_repeats_the_last_lines_that_say_something() {
+        let wrote: String = (1..=20).map(|number| format!("line {number}\n \n")).collect();
+        let last = last_lines(&wrote, str::to_uppercase);
+        assert_eq!(last.lines().count(), 1 + LAST_LINES);
+        assert!(
+            last.starts_with("\n  LINE 9\n  LINE 10\n") && last.ends_with("\n  LINE 20"),
+            "{last}"
+        );
+        assert_eq!(last_lines(" \n\n", str::to_owned), "");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::ambient::Ambient;
 use crate::case::model::{Case, Defence};
-use crate::external::{CLIENT, External, Redirect, Started, locate, split};
+use crate::external::{CLIENT, External, Redirect, Started, last_lines, locate, split};
 use crate::report::NotRun;
 use crate::run::Item;
 use crate::stage::{Stage, Standing, Workshop};
@@ -133,11 +133,7 @@ pub(super) fn write_log(workshop: &Workshop, directory: &Path) -> std::io::Resul
 
 /// What the proxy wrote last, for a person whose run ends in nothing.
 pub(super) fn tell_last_words(workshop: &Workshop) {
-    const LINES: usize = 12;
-    let text = workshop.proxy_log();
-    let lines: Vec<&str> = text.lines().collect();
-    let last = lines.iter().skip(lines.len().saturating_sub(LINES));
-    let last: String = last.map(|line| format!("\n  {line}")).collect();
+    let last = last_lines(&workshop.proxy_log(), str::to_owned);
     complain(&format!(
         "what the proxy under test wrote last (all of it with --report DIR, in DIR/proxy.log):{last}"
     ));

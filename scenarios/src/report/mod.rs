@@ -1,5 +1,6 @@
 //! What a run found, and the ways to tell it: live lines, a table, `report.json`, `junit.xml`, `report.html`. All of them are folds over [`RunReport`]; none decides anything.
 
+mod grid;
 pub mod html;
 pub mod junit;
 pub mod progress;

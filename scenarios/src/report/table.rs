@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{RunReport, ScenarioReport};
+use super::RunReport;
+use super::grid::Grid;
 use crate::verdict::Judgement;
 
 /// Widest line.
@@ -38,22 +39,12 @@ impl Colour {
 
 /// Renders the whole report for a person.
 pub fn render(report: &RunReport, colour: Colour) -> String {
-    let mut columns: Vec<&str> = Vec::new();
-    let mut rows: BTreeMap<&str, (&str, BTreeMap<&str, &ScenarioReport>)> = BTreeMap::new();
-    for scenario in &report.scenarios {
-        if !columns.contains(&scenario.defence.as_str()) {
-            columns.push(&scenario.defence);
-        }
-        rows.entry(&scenario.id)
-            .or_insert_with(|| (&scenario.title, BTreeMap::new()))
-            .1
-            .insert(&scenario.defence, scenario);
-    }
+    let grid = Grid::of(report);
     let mut text = String::new();
-    match columns.as_slice() {
+    match grid.defences.as_slice() {
         [] => text.push_str("nothing was run\n"),
-        [only] => render_single(&mut text, only, &rows, colour),
-        several => render_matrix(&mut text, several, &rows, colour),
+        [only] => render_single(&mut text, only, &grid, colour),
+        _ => render_matrix(&mut text, &grid, colour),
     }
     render_reasons(&mut text, report, colour);
     render_not_run(&mut text, report);
@@ -81,10 +72,8 @@ fn render_not_run(text: &mut String, report: &RunReport) {
     }
 }
 
-type Rows<'a> = BTreeMap<&'a str, (&'a str, BTreeMap<&'a str, &'a ScenarioReport>)>;
-
 /// One defence: the verdicts are shown, as there is room for them.
-fn render_single(text: &mut String, defence: &str, rows: &Rows<'_>, colour: Colour) {
+fn render_single(text: &mut String, defence: &str, grid: &Grid<'_>, colour: Colour) {
     const TITLE: usize = 43;
     const JUDGEMENT: usize = 20;
     let verdicts = WIDTH - ID - TITLE - JUDGEMENT - 3;
@@ -95,12 +84,12 @@ fn render_single(text: &mut String, defence: &str, rows: &Rows<'_>, colour: Colo
         "",
         cut(defence, JUDGEMENT)
     );
-    for (id, (title, cells)) in rows {
-        for scenario in cells.values() {
+    for (id, row) in &grid.rows {
+        for scenario in row.cells.values() {
             let word = format!("{:<JUDGEMENT$}", scenario.judgement.as_str());
             let line = format!(
                 "{id:<ID$} {:<TITLE$} {} {}",
-                cut(title, TITLE),
+                cut(row.title, TITLE),
                 colour.paint(scenario.judgement, &word),
                 cut(&scenario.verdicts(), verdicts)
             );
@@ -110,7 +99,8 @@ fn render_single(text: &mut String, defence: &str, rows: &Rows<'_>, colour: Colo
 }
 
 /// Several defences: a column each.
-fn render_matrix(text: &mut String, columns: &[&str], rows: &Rows<'_>, colour: Colour) {
+fn render_matrix(text: &mut String, grid: &Grid<'_>, colour: Colour) {
+    let columns = &grid.defences;
     let column = ((WIDTH - ID - 20) / columns.len()).clamp(8, 21) - 1;
     let title = WIDTH.saturating_sub(ID + 1 + columns.len() * (column + 1)).max(10);
     let heads: String = columns.iter().fold(String::new(), |mut heads, name| {
@@ -122,10 +112,10 @@ fn render_matrix(text: &mut String, columns: &[&str], rows: &Rows<'_>, colour: C
         "{}",
         format!("{:<ID$} {:<title$}{heads}", "scenario", "").trim_end()
     );
-    for (id, (name, cells)) in rows {
-        let mut line = format!("{id:<ID$} {:<title$}", cut(name, title));
+    for (id, row) in &grid.rows {
+        let mut line = format!("{id:<ID$} {:<title$}", cut(row.title, title));
         for defence in columns {
-            let cell = match cells.get(defence) {
+            let cell = match row.cells.get(defence) {
                 Some(scenario) => {
                     let word = if scenario.judgement == Judgement::LeaksAsDocumented {
                         "leak(doc)"

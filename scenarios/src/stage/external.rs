@@ -14,15 +14,13 @@ use super::guard::Rules;
 use super::{PROXY_PORT, STS_URL, Stage, Workshop};
 use crate::ambient::Ambient;
 use crate::cast::REGION;
-use crate::external::{BadCommand, CLIENT, External, Redirect, Started, locate};
+use crate::external::{BadCommand, CLIENT, External, Redirect, Started, last_lines, locate};
 use crate::play::PlayError;
 
 /// How long it may take until it listens.
 const LISTENING: Duration = Duration::from_secs(20);
 /// How often the kernel's table is looked at meanwhile; nothing tells when it changes.
 const LOOK: Duration = Duration::from_millis(20);
-/// How much of what it wrote a complaint repeats, in lines.
-const LAST_LINES: usize = 12;
 /// Where an image finds the engine.
 const SOCKET: &str = "/var/run/docker.sock";
 /// What its container, its control group and its log files are called.
@@ -188,16 +186,11 @@ impl Stage {
     /// The end of what a process wrote, secrets taken out.
     fn end_of(&self, process: &Process) -> String {
         let text = format!("{}\n{}", process.stdout(), process.stderr());
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        if lines.is_empty() {
+        let end = last_lines(&text, |line| self.redactor.text(line));
+        if end.is_empty() {
             return "\nit wrote nothing".to_owned();
         }
-        let from = lines.len().saturating_sub(LAST_LINES);
-        let end = lines
-            .iter()
-            .skip(from)
-            .map(|line| format!("\n  {}", self.redactor.text(line)));
-        format!("\nthe end of what it wrote:{}", end.collect::<String>())
+        format!("\nthe end of what it wrote:{end}")
     }
 }
 

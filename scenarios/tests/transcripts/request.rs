@@ -201,9 +201,9 @@ fn presign(head: &mut [String], instructions: &SigningInstructions) {
 
 /// RFC 3986: everything but unreserved characters.
 pub(crate) fn escape(byte: u8) -> String {
-    match byte {
-        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        char::from(byte).to_string()
+    } else {
+        format!("%{byte:02X}")
     }
 }

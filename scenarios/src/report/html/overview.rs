@@ -3,40 +3,26 @@
 use std::fmt::Write as _;
 
 use super::{Escaped, anchor, class};
+use crate::report::grid::Grid;
 use crate::report::{RunReport, ScenarioReport};
 use crate::verdict::Judgement;
 
 /// Writes the table; nothing where there is one defence only, which the table below shows as well.
 pub(super) fn overview(page: &mut String, run: &RunReport) {
-    let mut defences: Vec<&str> = Vec::new();
-    let mut lines: Vec<(&ScenarioReport, Vec<&ScenarioReport>)> = Vec::new();
-    for scenario in &run.scenarios {
-        if !defences.contains(&scenario.defence.as_str()) {
-            defences.push(&scenario.defence);
-        }
-        match lines.iter_mut().find(|(first, _)| first.id == scenario.id) {
-            Some((_, line)) => line.push(scenario),
-            None => lines.push((scenario, vec![scenario])),
-        }
-    }
-    if defences.len() < 2 {
+    let grid = Grid::of(run);
+    if grid.defences.len() < 2 {
         return;
     }
     page.push_str("<table class=\"overview\">\n<thead><tr><th>Scenario</th>");
-    for defence in &defences {
+    for defence in &grid.defences {
         let _ = write!(page, "<th>{}</th>", Escaped(defence));
     }
     page.push_str("</tr></thead>\n<tbody>\n");
-    for (scenario, line) in lines {
-        let _ = write!(
-            page,
-            "<tr><td><b>{}</b> {}</td>",
-            Escaped(&scenario.id),
-            Escaped(&scenario.title)
-        );
-        for defence in &defences {
-            match line.iter().find(|one| one.defence == *defence) {
-                Some(one) => cell(page, one),
+    for (id, row) in &grid.rows {
+        let _ = write!(page, "<tr><td><b>{}</b> {}</td>", Escaped(id), Escaped(row.title));
+        for defence in &grid.defences {
+            match row.cells.get(defence) {
+                Some(scenario) => cell(page, scenario),
                 None => page.push_str("<td>–</td>"),
             }
         }
